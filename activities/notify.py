@@ -1,0 +1,121 @@
+"""Deliver notices: from rows of the ledger to people's mailboxes, never in a review's way."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from email.message import EmailMessage
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import structlog
+from sqlmodel import Session, col, select
+
+from activities.mailbox import Mailbox
+from review.records.engine import Ledger
+from review.records.tables import Notice, PersonRow, Submission
+from review.rules.values import Category
+from review.texts import text
+
+log = structlog.get_logger()
+
+BATCH = 100
+FIRST_RETRY = timedelta(seconds=5)
+LAST_RETRY = timedelta(minutes=10)
+ZONE = ZoneInfo("Asia/Shanghai")
+
+
+class Notifier:
+    """Delivers what is due, remembers what was, tries again what failed."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        mailbox: Mailbox,
+        clock: Callable[[], datetime],
+        *,
+        public_url: str,
+        sender: str,
+        language: str = "zh",
+    ) -> None:
+        self._ledger = ledger
+        self._mailbox = mailbox
+        self._clock = clock
+        self._public_url = public_url
+        self._sender = sender
+        self._language = language
+
+    async def deliver(self) -> int:
+        """Deliver a batch of notices; returns how many reached a mailbox."""
+        waiting = await self._ledger.read(_waiting, self._clock())
+        if not waiting:
+            return 0
+        sent: list[str] = []
+        failed: dict[str, str] = {}
+        for notice, person, row in waiting:
+            try:
+                await asyncio.to_thread(self._mailbox.send, self.letter(notice, person, row))
+            except OSError as error:
+                failed[notice.id] = type(error).__name__
+            else:
+                sent.append(notice.id)
+        await self._ledger.run(_record, sent, failed, self._clock())
+        if failed:
+            log.warning("notices_failed", count=len(failed))
+        return len(sent)
+
+    def letter(self, notice: Notice, person: PersonRow, row: Submission) -> EmailMessage:
+        """Return the mail of a notice; C and D show number and category alone."""
+        grave = row.category in (Category.EMERGENCY, Category.PUBLIC_OPINION)
+        name = text(f"category.{row.category}", self._language)
+        shown = {
+            "number": row.number,
+            "title": name if grave else row.title,
+            "category": name,
+            "step": text(f"step.{notice.shown.get('step', '')}", self._language),
+            "due": _local(notice.shown.get("due_at")),
+            "times": notice.shown.get("times", ""),
+            "name": person.name,
+            "url": f"{self._public_url}/items/{row.id}",
+        }
+        why, _, of = notice.why.partition(":")
+        message = EmailMessage()
+        message["Message-ID"] = f"<{notice.id}@sanshen>"
+        message["In-Reply-To"] = message["References"] = f"<item-{row.id}@sanshen>"
+        message["From"] = self._sender
+        message["To"] = person.email or f"{person.username}@localhost"
+        message["Subject"] = text(f"notice.{notice.kind}.subject", self._language, **shown)
+        body = text(f"notice.{notice.kind}.body", self._language, **shown)
+        reason = text(f"notice.why.{why}", self._language, of=of)
+        message.set_content(f"{person.name}：\n\n{body}\n{reason}\n\n{shown['url']}\n")
+        return message
+
+
+def _local(moment: Any) -> str:
+    if not moment:
+        return ""
+    return datetime.fromisoformat(str(moment)).astimezone(ZONE).strftime("%Y年%m月%d日 %H:%M")
+
+
+def _waiting(session: Session, now: datetime) -> list[tuple[Notice, PersonRow, Submission]]:
+    rows = session.exec(
+        select(Notice, PersonRow, Submission)
+        .join(PersonRow, col(PersonRow.id) == col(Notice.person_id))
+        .join(Submission, col(Submission.id) == col(Notice.submission_id))
+        .where(col(Notice.mailed_at).is_(None))
+        .where(Notice.next_try_at <= now)
+        .order_by(col(Notice.next_try_at))
+        .limit(BATCH)
+    ).all()
+    return [(notice, person, row) for notice, person, row in rows]
+
+
+def _record(session: Session, sent: list[str], failed: dict[str, str], now: datetime) -> None:
+    for notice in session.exec(select(Notice).where(col(Notice.id).in_([*sent, *failed]))):
+        notice.attempts += 1
+        if notice.id in failed:
+            notice.error = failed[notice.id]
+            wait = min(FIRST_RETRY * 2 ** min(notice.attempts - 1, 10), LAST_RETRY)
+            notice.next_try_at = now + wait
+        else:
+            notice.mailed_at, notice.error = now, ""
+        session.add(notice)

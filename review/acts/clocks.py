@@ -1,0 +1,159 @@
+"""The clocks of an item and its steps: milestone rows, written by the calendar in force."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlmodel import col, select
+
+from review.acts.item import Item
+from review.ids import new_id
+from review.records.tables import MilestoneRow, Step
+from review.rules import deadlines
+from review.rules.calendar import Calendar
+from review.rules.policy import Length, StepRule
+from review.rules.values import StepState
+
+OUTLIVES = ("late_opinion", "ratify", "expiry_remind", "expiry_lead")  # an item that has ended
+
+
+def unfired(item: Item) -> list[MilestoneRow]:
+    """Return the milestones that are still to come; read once, kept with the item."""
+    kept: list[MilestoneRow] | None = getattr(item, "_milestones", None)
+    if kept is None:
+        kept = list(
+            item.session.exec(
+                select(MilestoneRow)
+                .where(MilestoneRow.submission_id == item.row.id)
+                .where(col(MilestoneRow.fired_at).is_(None))
+                .where(col(MilestoneRow.dropped).is_(False))
+            )
+        )
+        item._milestones = kept  # type: ignore[attr-defined]
+    return [m for m in kept if m.fired_at is None and not m.dropped]
+
+
+def schedule(
+    item: Item, step_id: str, kind: str, mark: str, at: datetime, **shown: Any
+) -> MilestoneRow:
+    """Line up a milestone."""
+    row = MilestoneRow(
+        id=new_id(),
+        submission_id=item.row.id,
+        step_id=step_id,
+        kind=kind,
+        mark=mark,
+        at=at,
+        shown=shown,
+    )
+    unfired(item)
+    item.session.add(row)
+    item._milestones.append(row)  # type: ignore[attr-defined]
+    return row
+
+
+def drop(item: Item, milestone: MilestoneRow) -> None:
+    """Take a milestone away unfired; its row stays as a trace."""
+    milestone.dropped = True
+    item.session.add(milestone)
+
+
+def drop_dead_milestones(item: Item, *, ended: bool) -> None:
+    """Drop what belongs to steps that are no longer open, or to an item that is over."""
+    alive = {s.id for s in item.steps if s.state == StepState.OPEN}
+    for milestone in unfired(item):
+        if milestone.step_id:
+            if milestone.step_id not in alive:
+                drop(item, milestone)
+        elif ended and milestone.kind not in OUTLIVES:
+            drop(item, milestone)
+        elif milestone.kind.startswith("returned") and item.row.status != "returned":
+            drop(item, milestone)
+
+
+def clock_rule(step: Step) -> StepRule:
+    """Return a step's own terms as a rule of the pack."""
+    return StepRule.model_validate(
+        {
+            "id": step.key,
+            "role": step.role,
+            "limit": step.limit,
+            "tier": step.tier or None,
+            "proof": step.proof or None,
+            "group": step.group or None,
+            "on_timeout": step.on_timeout,
+        }
+    )
+
+
+def anchor(item: Item) -> datetime:
+    """Return the moment from which the whole item's clock runs (3.2); a correction's is its own."""
+    if item.row.details.get("clock_from"):
+        return datetime.fromisoformat(item.row.details["clock_from"])
+    wanted = str(item.policy.profiles[item.row.profile].anchor)
+    moment: datetime | None = getattr(item.row, wanted)
+    return moment or item.row.submitted_at
+
+
+def start_item_clock(item: Item, calendar: Calendar, now: datetime) -> None:
+    """Set the whole item's limit and alarms; again when its profile changed."""
+    row = item.row
+    due = deadlines.item_due(item.policy, row.profile, anchor(item), calendar)
+    row.due_at = due.at
+    for milestone in unfired(item):
+        if milestone.kind == "item_alarm":
+            drop(item, milestone)
+    prefix = f"{row.profile}:{row.round}:"
+    for one in deadlines.item_milestones(item.policy, row.profile, anchor(item), calendar):
+        schedule(item, "", one.kind, prefix + one.mark, one.at, **one.shown)
+
+
+def start_step_clock(
+    item: Item, step: Step, calendar: Calendar, now: datetime, due_at: datetime | None = None
+) -> None:
+    """Set a step's due moment with its explanation, and line up what silence leads to.
+
+    Args:
+        due_at: A moment set by a person (`set_deadline`) instead of the pack's limit.
+    """
+    opened = step.opened_at or now
+    rule = clock_rule(step)
+    profile = item.row.profile
+    if due_at is None:
+        due = deadlines.step_due(
+            item.policy, profile, rule, opened, calendar, anchor(item), _remaining(item, step)
+        )
+        step.due_at = due.at
+        step.explanation = [reason.model_dump(mode="json") for reason in due.explanation]
+    else:
+        step.due_at = due_at
+    moved = [m for m in unfired(item) if m.step_id == step.id]
+    if moved or step.clock:
+        for milestone in moved:
+            drop(item, milestone)
+    if moved or due_at is not None:
+        step.clock += 1
+    for one in deadlines.step_milestones(
+        item.policy, profile, rule, opened, step.due_at, calendar
+    ):
+        if step.clock and one.at <= now:
+            continue  # said already, by the deadline that was replaced
+        schedule(item, step.id, one.kind, f"{step.clock}/{one.mark}", one.at)
+    item.session.add(step)
+
+
+def _remaining(item: Item, step: Step) -> tuple[StepRule, ...]:
+    """Return this step's rule and those of the positions after it, one for parallel steps."""
+    rules: dict[int, StepRule] = {}
+    for other in item.case.current_steps():
+        if other.position >= step.position and isinstance(other, Step):
+            rule = clock_rule(other)
+            known = rules.get(other.position)
+            if other.id == step.id or known is None:
+                rules[other.position] = rule
+    rules[step.position] = clock_rule(step)
+    return tuple(rules[position] for position in sorted(rules))
+
+
+def length(text: str) -> Length:
+    """Return a length of the pack from its text."""
+    return Length.model_validate(text)

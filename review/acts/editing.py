@@ -1,0 +1,259 @@
+"""A new text: the author's answer after a return, or an edit in an edit step (A-15, A-16)."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlmodel import Session
+
+from review.acts import notices
+from review.acts.authorising import full_version
+from review.acts.entitlement import capacity
+from review.acts.item import Item
+from review.acts.replanning import follow_profile
+from review.acts.visibility import require_visible
+from review.ids import new_id
+from review.records.people import Person
+from review.records.tables import Channel, Step, Submission, Version
+from review.requests import NewVersion
+from review.rules.cases import EDIT_ROLES
+from review.rules.errors import MalformedError, NotAllowedError, RefusedError
+from review.rules.plans import CERTIFY, RECONFIRM, reconfirm_step
+from review.rules.submissions import figures_in, links_in, text_digest, version_digest
+from review.rules.values import Category, Role, Status, StepState, Verdict
+
+
+def new_version(
+    session: Session,
+    person: Person,
+    submission_id: str,
+    request: NewVersion,
+    *,
+    way_in: str,
+    now: datetime,
+) -> dict[str, Any]:
+    """Store a new text, or take an unchanged one as the author's answer, and let the flow go on.
+
+    Raises:
+        NotAllowedError: Neither the author's unit nor somebody at an open edit step.
+        RefusedError: stale_version, wrong_status.
+        MalformedError: Not proofread (一校), unknown channel.
+    """
+    item = Item.locked(session, submission_id)
+    require_visible(session, person, item.row, now)
+    if item.row.status == Status.RETURNED:
+        role = _answering_role(person, item)
+        step = None
+    else:
+        step, role = _edit_step(session, person, item, now)
+    if request.base_digest != item.row.digest:
+        raise RefusedError(
+            "stale_version",
+            digest=item.row.digest,
+            version=item.version.no,
+            by=item.version.author_id,
+            at=item.version.at.isoformat(),
+        )
+    version = write_version(session, item, person, role, request, step, now)
+    if step is None:
+        _resume(session, item, changed=version is not None, now=now)
+    elif version is not None:
+        _after_edit(session, item, step, version, now)
+    item.trace(
+        "answered" if step is None else "edited",
+        now,
+        person,
+        role=role,
+        way_in=way_in,
+        version=item.row.version,
+        change=version.change if version else "unchanged",
+        note=bool(request.note),
+    )
+    session.flush()
+    return position_of(item)
+
+
+def position_of(item: Item) -> dict[str, Any]:
+    """Return where the item stands after an act (contract)."""
+    row = item.row
+    return {
+        "id": row.id,
+        "status": row.status,
+        "version": row.version,
+        "round": row.round,
+        "digest": row.digest,
+        "profile": row.profile,
+        "delivered": False,
+        "findings": [],
+    }
+
+
+def _answering_role(person: Person, item: Item) -> str:
+    for role in (Role.INFO_OFFICER, Role.UNIT_HEAD):
+        for held in person.roles:
+            if held.role == role and held.unit_id == item.row.unit_id:
+                return role
+    raise NotAllowedError("not_allowed", needs=Role.INFO_OFFICER)
+
+
+def _edit_step(session: Session, person: Person, item: Item, now: datetime) -> tuple[Step, str]:
+    """Return the open step at which this person may change the text, and as what."""
+    if item.row.status != Status.IN_REVIEW:
+        raise RefusedError("wrong_status", status=item.row.status)
+    for step in item.case.open_steps():
+        assert isinstance(step, Step)
+        certifying = step.key == CERTIFY
+        editable = certifying or (
+            step.role in EDIT_ROLES and step.origin == "plan" and (step.tier or step.proof)
+        )
+        if not editable:
+            continue
+        able = capacity(session, person, item, step, now)
+        if able is not None:
+            return step, able.role
+        if certifying and any(h.role == Role.CENTER_EDITOR for h in person.roles):
+            return step, Role.CENTER_EDITOR
+    raise NotAllowedError("no_edit_step", open=[s.key for s in item.case.open_steps()])
+
+
+def write_version(
+    session: Session,
+    item: Item,
+    person: Person,
+    role: str,
+    request: NewVersion,
+    step: Step | None,
+    now: datetime,
+) -> Version | None:
+    """Add a version when anything that the digest covers changed; None when nothing did.
+
+    Figures that changed make an edit substantive whatever its mark says (A-16).
+    """
+    row = item.row
+    old = full_version(session, row.id, row.version)
+    title = request.title if request.title is not None else old.title
+    body = request.body if request.body is not None else old.body
+    attachments = (
+        [one.model_dump() for one in request.attachments]
+        if request.attachments is not None
+        else old.attachments
+    )
+    source = request.source.model_dump() if request.source is not None else old.source
+    if role == Role.INFO_OFFICER and not request.proofread:
+        raise MalformedError(errors=[{"field": "proofread", "message": "proof_needed"}])
+    _other_fields(session, row, request)
+    links = links_in(body)
+    digest = version_digest(title, body, attachments, source, links)
+    session.add(row)
+    if digest == row.digest:
+        return None
+    figures = figures_in(old.title + "\n" + old.body) != figures_in(title + "\n" + body)
+    beyond_text = attachments != old.attachments or source != old.source or links != old.links
+    substance = request.change == "substance" or figures or beyond_text or role == Role.INFO_OFFICER
+    if step is not None and step.key == CERTIFY and figures:
+        grave = row.category in (Category.EMERGENCY, Category.PUBLIC_OPINION)
+        if grave:
+            raise RefusedError("figures_changed", step=step.key)
+    version = Version(
+        id=new_id(),
+        submission_id=row.id,
+        no=row.version + 1,
+        title=title,
+        body=body,
+        attachments=attachments,
+        source=source,
+        links=links,
+        digest=digest,
+        text_digest=text_digest(title, body),
+        base_no=row.version,
+        change="substance" if substance else "wording",
+        figures_changed=figures,
+        author_id=person.id,
+        author_role=role,
+        proofread=request.proofread,
+        note=request.note,
+        at=now,
+    )
+    session.add(version)
+    item.versions.append(version)
+    row.version, row.digest, row.title, row.source_type = (
+        version.no,
+        digest,
+        title,
+        source.get("type", row.source_type),
+    )
+    session.flush()
+    return version
+
+
+def _other_fields(session: Session, row: Submission, request: NewVersion) -> None:
+    """Fields beside the digest: where and when it goes, and its authority reference."""
+    if request.channels is not None:
+        wanted = list(dict.fromkeys(request.channels))
+        for channel in wanted:
+            if session.get(Channel, channel) is None:
+                raise MalformedError(
+                    errors=[{"field": "channels", "message": "unknown_channel", "value": channel}]
+                )
+        row.channels = wanted
+    if request.authority_reference is not None:
+        row.details = row.details | {"authority_reference": request.authority_reference}
+    if request.publish_at is not None:
+        row.publish_at = request.publish_at
+    if request.valid_until is not None:
+        row.valid_until = request.valid_until
+
+
+def _resume(session: Session, item: Item, *, changed: bool, now: datetime) -> None:
+    """Go on after the author's answer: unchanged where it was returned, else from the unit."""
+    item.row.status = Status.IN_REVIEW
+    follow_profile(session, item, now)
+    position = 0
+    if not changed:
+        returned = next(
+            (d for d in reversed(item.decisions) if d.verdict == Verdict.RETURN), None
+        )
+        step = next((s for s in item.steps if returned and s.id == returned.step_id), None)
+        position = step.position if step else 0
+    item.restart_from(position, now, "answered")
+
+
+def _after_edit(
+    session: Session, item: Item, step: Step, version: Version, now: datetime
+) -> None:
+    """Let lapse what the new text has lost, and ask the unit again where it must answer."""
+    if step.key == CERTIFY:
+        return
+    if follow_profile(session, item, now):
+        return
+    lost = item.case.first_uncovered(step.position, version.digest)
+    if lost is not None:
+        item.restart_from(lost, now, "edited")
+    if version.author_role == Role.UNIT_HEAD:
+        return
+    ask_unit_again(item, step)
+    people = notices.unit_people(session, item.row.unit_id, now)
+    notices.tell(
+        session, item, people, "edited", f"v{version.no}", now, change=version.change
+    )
+
+
+def ask_unit_again(item: Item, step: Step) -> None:
+    """Keep one reconfirmation waiting while the unit's approval does not reach the text (A-16)."""
+    waiting = [
+        s
+        for s in item.case.current_steps()
+        if s.key == RECONFIRM and s.state in (StepState.WAITING, StepState.OPEN)
+    ]
+    if item.case.needs_reconfirmation(item.row.digest):
+        if not waiting:
+            taken = {s.round for s in item.steps if s.key == RECONFIRM}
+            if item.row.round in taken:
+                item.row.round += 1
+            item.add_step(
+                reconfirm_step(step.position, item.row.profile, item.policy), item.row.round
+            )
+    else:
+        for extra in waiting:
+            assert isinstance(extra, Step)
+            extra.state = StepState.LAPSED
+            item.session.add(extra)

@@ -1,0 +1,267 @@
+"""One submission as an act sees it: its rows, locked, and how an act leaves its trace."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy.orm import defer
+from sqlmodel import Session, col, select
+
+from review.ids import new_id
+from review.records import audit
+from review.records.people import Person
+from review.records.tables import (
+    Authorisation,
+    CalendarRow,
+    Channel,
+    Counter,
+    Decision,
+    Outbox,
+    Pack,
+    Publication,
+    Step,
+    Submission,
+    Version,
+)
+from review.rules.calendar import Calendar
+from review.rules.cases import Case
+from review.rules.errors import NotFoundError
+from review.rules.plans import PlannedStep, plan
+from review.rules.policy import Policy
+from review.rules.values import Profile, StepState
+
+
+
+_policies: dict[str, Policy] = {}
+_calendars: dict[str, Calendar] = {}
+
+
+def policy_of(session: Session, digest: str) -> Policy:
+    """Return a pinned policy pack; packs never change, so each is read once a process."""
+    if digest not in _policies:
+        row = session.get(Pack, digest)
+        if row is None:
+            raise NotFoundError("policy_unknown", digest=digest)
+        _policies[digest] = Policy.model_validate_json(row.body)
+    return _policies[digest]
+
+
+def policy_in_force(session: Session) -> tuple[str, Policy]:
+    """Return the digest and the pack that new submissions are pinned to (R0-4)."""
+    statement = select(Pack.digest).order_by(col(Pack.adopted_at).desc()).limit(1)
+    digest = session.exec(statement).first()
+    if digest is None:
+        raise NotFoundError("policy_missing")
+    return digest, policy_of(session, digest)
+
+
+def calendar_in_force(session: Session) -> Calendar:
+    """Return the working calendar imported last (A-30)."""
+    statement = select(CalendarRow.digest).order_by(col(CalendarRow.imported_at).desc()).limit(1)
+    digest = session.exec(statement).first()
+    if digest is None:
+        raise NotFoundError("calendar_missing")
+    if digest not in _calendars:
+        row = session.get_one(CalendarRow, digest)
+        _calendars[digest] = Calendar.model_validate_json(row.body)
+    return _calendars[digest]
+
+
+class Item:
+    """A submission's rows in one transaction, and the trace an act leaves."""
+
+    def __init__(self, session: Session, row: Submission) -> None:
+        self.session = session
+        self.row = row
+        self.policy = policy_of(session, row.policy_digest)
+        self.steps = list(
+            session.exec(
+                select(Step).where(Step.submission_id == row.id).order_by(col(Step.position))
+            )
+        )
+        self.decisions = list(
+            session.exec(
+                select(Decision).where(Decision.submission_id == row.id).order_by(col(Decision.at))
+            )
+        )
+        self.versions = list(
+            session.exec(
+                select(Version)
+                .where(Version.submission_id == row.id)
+                .order_by(col(Version.no))
+                .options(defer(Version.body), defer(Version.source))  # type: ignore[arg-type]
+            )
+        )
+
+    @classmethod
+    def locked(cls, session: Session, submission_id: str) -> "Item":
+        """Return the item with its row locked until the transaction ends.
+
+        Raises:
+            NotFoundError: There is no such submission.
+        """
+        row = session.exec(
+            select(Submission).where(Submission.id == submission_id).with_for_update()
+        ).first()
+        if row is None:
+            raise NotFoundError
+        return cls(session, row)
+
+    @classmethod
+    def seen(cls, session: Session, submission_id: str) -> "Item":
+        """Return the item for reading."""
+        row = session.get(Submission, submission_id)
+        if row is None:
+            raise NotFoundError
+        return cls(session, row)
+
+    @property
+    def case(self) -> Case:
+        """The item as the rules look at it."""
+        return Case(
+            profile=self.row.profile,
+            steps=self.steps,
+            decisions=self.decisions,
+            versions=self.versions,
+            author_id=self.row.author_id,
+            digest=self.row.digest,
+        )
+
+    @property
+    def version(self) -> Version:
+        """The current version."""
+        return self.versions[-1]
+
+    @property
+    def countersign_units(self) -> list[str]:
+        return list(self.row.details.get("countersign_units", []))
+
+    def operators(self) -> dict[str, str]:
+        """Return the operating unit of each chosen channel."""
+        rows = self.session.exec(select(Channel).where(col(Channel.id).in_(self.row.channels)))
+        return {channel.id: channel.operator_unit_id for channel in rows}
+
+    def planned(self, profile: str | None = None) -> tuple[PlannedStep, ...]:
+        """Return the plan that the pinned policy asks for."""
+        return plan(
+            Profile(profile or self.row.profile),
+            self.operators(),
+            self.countersign_units,
+            self.policy,
+        )
+
+    def authorisation(self) -> Authorisation | None:
+        """Return the publish authorisation in force."""
+        return self.session.exec(
+            select(Authorisation)
+            .where(Authorisation.submission_id == self.row.id)
+            .where(col(Authorisation.ended_at).is_(None))
+            .order_by(col(Authorisation.at).desc())
+        ).first()
+
+    def publications(self) -> list[Publication]:
+        """Return every claim, the oldest generation of a channel first."""
+        return list(
+            self.session.exec(
+                select(Publication)
+                .where(Publication.submission_id == self.row.id)
+                .order_by(col(Publication.channel), col(Publication.generation))
+            )
+        )
+
+    def add_step(self, planned: PlannedStep, round_: int) -> Step:
+        """Add a waiting step."""
+        step = Step(
+            id=new_id(),
+            submission_id=self.row.id,
+            round=round_,
+            state=StepState.WAITING,
+            **planned.model_dump(),
+        )
+        self.session.add(step)
+        self.steps.append(step)
+        self.steps.sort(key=lambda s: s.position)
+        return step
+
+    def lapse(self, step: Step, now: datetime) -> None:
+        """Take a step and its decisions out of what counts."""
+        step.state = StepState.LAPSED
+        self.session.add(step)
+        for decision in self.decisions:
+            if decision.step_id == step.id and decision.lapsed_at is None:
+                decision.lapsed_at = now
+                self.session.add(decision)
+
+    def end_authorisation(self, why: str, now: datetime) -> None:
+        """Void the authorisation, if there is one."""
+        authorisation = self.authorisation()
+        if authorisation is not None:
+            authorisation.ended_at, authorisation.ended_why = now, why
+            self.session.add(authorisation)
+
+    def restart_from(self, position: int, now: datetime, why: str) -> None:
+        """Begin a new round at a position: what stood there lapses and is asked anew (A-15)."""
+        self.row.round += 1
+        planned = {(p.key, p.unit_id): p for p in self.planned()}
+        again: dict[tuple[str, str], PlannedStep] = {}
+        waiting: set[tuple[str, str]] = set()
+        for step in self.steps:
+            if step.position < position:
+                continue
+            slot = (step.key, step.unit_id)
+            if step.state == StepState.WAITING:
+                step.round = self.row.round
+                waiting.add(slot)
+            elif step.state != StepState.LAPSED:
+                self.lapse(step, now)
+            if step.origin in ("plan", "countersign") and slot in planned:
+                again[slot] = planned[slot]
+        for slot, step_again in again.items():
+            if slot not in waiting and step_again.position >= position:
+                self.add_step(step_again, self.row.round)
+        self.end_authorisation(why, now)
+        self.session.add(self.row)
+
+    def trace(
+        self,
+        event: str,
+        now: datetime,
+        person: Person | None = None,
+        *,
+        acting_for: str | None = None,
+        role: str = "",
+        way_in: str = "",
+        nudge: bool = True,
+        **data: Any,
+    ) -> None:
+        """Leave an audit entry and, unless told not to, the nudge that the engine is owed."""
+        audit.append(
+            self.session,
+            self.row,
+            event,
+            at=now,
+            person_id=person.id if person else "",
+            acting_for_id=acting_for or "",
+            role=role,
+            way_in=way_in,
+            digest=self.row.digest,
+            data=data,
+        )
+        if nudge:
+            self.session.add(
+                Outbox(
+                    id=new_id(), submission_id=self.row.id, reason=event, at=now, next_try_at=now
+                )
+            )
+        self.session.add(self.row)
+
+
+def next_number(session: Session, year: int) -> str:
+    """Return the next number of a year, `2026-000123`."""
+    counter = session.exec(
+        select(Counter).where(Counter.year == year).with_for_update()
+    ).first() or Counter(year=year, last=0)
+    counter.last += 1
+    session.add(counter)
+    session.flush()
+    return f"{year}-{counter.last:06d}"
+

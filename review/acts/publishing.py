@@ -1,0 +1,386 @@
+"""The gate at the last door, and what the publisher writes down (R1.3-2, R1.3-6, R4.1-3)."""
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from sqlmodel import Session, col, func, select
+
+from review.acts import notices
+from review.acts.authorising import full_version
+from review.acts.clocks import schedule, unfired
+from review.acts.entitlement import was_entitled
+from review.acts.item import Item
+from review.ids import new_id
+from review.records import audit
+from review.records.people import holders
+from review.records.tables import (
+    Attempt,
+    Authorisation,
+    Channel,
+    Publication,
+    Submission,
+    Unit,
+)
+from review.rules.errors import RefusedError
+from review.rules.gate import gate
+from review.rules.positions import ChannelDeed
+from review.rules.publications import FINAL, Claim, Deed, Receipt
+from review.rules.values import PublicationState, Role, Status, StepState
+
+RUNNING = (PublicationState.SUBMITTED, PublicationState.ACCEPTED)
+FINISHED = (Status.REJECTED, Status.WITHDRAWN)
+
+
+def latest_publications(item: Item) -> dict[str, Publication]:
+    """Return each channel's latest generation."""
+    return {p.channel: p for p in item.publications()}
+
+
+def _proofed_units(item: Item) -> set[str]:
+    """Return the units whose third proof is passed and whose turn it was."""
+    approved = {a.step_id for a in item.case.approvals()}
+    return {
+        s.unit_id
+        for s in item.case.current_steps()
+        if s.proof == 3 and s.id in approved and item.case.finished_before(s.position)
+    }
+
+
+def executable(item: Item, authorisation: Authorisation | None) -> list[str]:
+    """Return the channels whose authorisation the third proof made executable (A-18)."""
+    if authorisation is None or authorisation.digest != item.row.digest:
+        return []
+    units = _proofed_units(item)
+    return [c for c, more in sorted(authorisation.channels.items()) if more["unit"] in units]
+
+
+def deeds(item: Item, now: datetime) -> Iterator[ChannelDeed]:
+    """Yield what is to be sent or taken back now."""
+    latest = latest_publications(item)
+    for channel, publication in latest.items():
+        if publication.wanted == "retracted" and publication.state != PublicationState.RETRACTED:
+            yield ChannelDeed(
+                channel=channel, generation=publication.generation, wanted="retracted"
+            )
+    if item.row.status in (*FINISHED, Status.RETURNED, Status.HELD):
+        return
+    authorisation = item.authorisation()
+    if authorisation is None or now > authorisation.valid_until:
+        return
+    if authorisation.publish_at is not None and now < authorisation.publish_at:
+        return
+    for channel in executable(item, authorisation):
+        known = latest.get(channel)
+        if known is None:
+            yield ChannelDeed(channel=channel, generation=1)
+        elif known.wanted == "retracted":
+            continue
+        elif known.state in RUNNING:
+            yield ChannelDeed(channel=channel, generation=known.generation)
+        elif known.state == PublicationState.LIVE and known.digest != authorisation.digest:
+            yield ChannelDeed(channel=channel, generation=known.generation + 1)
+
+
+def settle(item: Item, now: datetime) -> None:
+    """Let the status follow the channels; an ended item may still have late milestones."""
+    row = item.row
+    if row.status in (*FINISHED, Status.RETURNED, Status.HELD):
+        return
+    latest = latest_publications(item)
+    authorisation = item.authorisation()
+    ready = executable(item, authorisation)
+    steps_open = any(s.state in (StepState.OPEN, StepState.WAITING) for s in item.case.steps)
+    states = [
+        latest[c].state if c in latest and _settled(latest[c], authorisation) else ""
+        for c in row.channels
+    ]
+    was = row.status
+    if latest and all(states) and not steps_open:
+        row.status = _final_status(states)
+    elif ready:
+        early = authorisation is not None and (
+            authorisation.publish_at is not None and now < authorisation.publish_at
+        )
+        row.status = Status.AUTHORISED if early and not latest else Status.PUBLISHING
+    elif row.status in (Status.AUTHORISED, Status.PUBLISHING) and not ready and not latest:
+        row.status = Status.IN_REVIEW
+    _watch(item, authorisation, bool(ready), now)
+    if row.status in (Status.PUBLISHED, Status.PARTLY_PUBLISHED) and row.published_at is None:
+        row.published_at = now
+    if row.status != was:
+        item.trace("status_changed", now, nudge=False, was=str(was), status=str(row.status))
+        if row.status in (Status.PUBLISHED, Status.PARTLY_PUBLISHED, Status.RETRACTED):
+            row.ended_at = now
+            people = [
+                (row.author_id, "author"),
+                *notices.unit_people(item.session, row.unit_id, now),
+            ]
+            mark = f"{row.round}:{max((p.generation for p in latest.values()), default=1)}"
+            notices.tell(item.session, item, people, str(row.status), mark, now)
+            _watch_expiry(item)
+    item.session.add(row)
+
+
+def _settled(publication: Publication, authorisation: Authorisation | None) -> bool:
+    if publication.wanted == "retracted":
+        return publication.state == PublicationState.RETRACTED
+    if publication.state == PublicationState.LIVE:
+        return authorisation is None or publication.digest == authorisation.digest
+    return publication.state in (PublicationState.FAILED, PublicationState.RETRACTED)
+
+
+def _final_status(states: list[str]) -> Status:
+    kinds = set(states)
+    if kinds == {PublicationState.LIVE}:
+        return Status.PUBLISHED
+    if PublicationState.LIVE in kinds:
+        return Status.PARTLY_PUBLISHED
+    if PublicationState.RETRACTED in kinds:
+        return Status.RETRACTED
+    return Status.PUBLISHING  # failed everywhere: a person retries
+
+
+def _watch(item: Item, authorisation: Authorisation | None, ready: bool, now: datetime) -> None:
+    """Wake up when a set moment comes, and when the authorisation runs out (A-18)."""
+    if authorisation is None:
+        return
+    known = {m.mark for m in unfired(item)}
+    expires = f"expires:{authorisation.id}"
+    if expires not in known and authorisation.valid_until > now:
+        schedule(
+            item, "", "authorisation_expired", expires, authorisation.valid_until,
+            authorisation=authorisation.id,
+        )  # fmt: skip
+    goes_live = f"go_live:{authorisation.id}"
+    if ready and authorisation.publish_at and authorisation.publish_at > now:
+        if goes_live not in known:
+            schedule(item, "", "go_live", goes_live, authorisation.publish_at)
+
+
+def _watch_expiry(item: Item) -> None:
+    """Content that expires: remind its unit, open a lead when it stays (R0-2)."""
+    row = item.row
+    if row.valid_until is None or any(m.kind.startswith("expiry") for m in unfired(item)):
+        return
+    clock = item.policy.content_expiry
+    before = row.valid_until - clock.remind_before.wall
+    after = row.valid_until + clock.lead_after.wall
+    schedule(item, "", "expiry_remind", f"expiry:remind:{row.round}", before)
+    schedule(item, "", "expiry_lead", f"expiry:lead:{row.round}", after)
+
+
+def claim(
+    session: Session, submission_id: str, channel: str, generation: int, now: datetime
+) -> Claim:
+    """Pass the gate and claim (submission, channel, generation) before anything is sent.
+
+    Retracting needs no approval: it only takes away, and only what somebody entitled ordered.
+
+    Raises:
+        RefusedError: gate_closed with `why`: nothing may be sent. The caller writes that down.
+        NotFoundError: There is no such submission.
+    """
+    item = Item.locked(session, submission_id)
+    row = item.row
+    publication = next(
+        (p for p in item.publications() if (p.channel, p.generation) == (channel, generation)),
+        None,
+    )
+    place = session.get(Channel, channel)
+    if place is None:
+        raise RefusedError("gate_closed", why=["channel"])
+    deed: Deed = "publish"
+    may_send = True
+    if publication is not None and publication.wanted == "retracted":
+        deed = "retract"
+    elif publication is None or publication.state not in FINAL[deed]:
+        authorisation = item.authorisation()
+        why = _closed(item, place, publication, authorisation, generation, now)
+        if publication is None:
+            if why or authorisation is None:
+                raise RefusedError("gate_closed", why=why)
+            publication = _claimed(item, authorisation, channel, generation, now)
+        may_send = not why
+    attempts = session.exec(
+        select(Attempt)
+        .where(Attempt.publication_id == publication.id)
+        .where(Attempt.deed == deed)
+    ).all()
+    if not may_send and not attempts:
+        raise RefusedError("gate_closed", why=why)
+    attempt_no = _attempt_number(session, publication)
+    if publication.state not in FINAL[deed]:
+        session.add(
+            Attempt(
+                id=new_id(),
+                publication_id=publication.id,
+                no=attempt_no,
+                deed=deed,
+                started_at=now,
+            )
+        )
+    no = next((v.no for v in reversed(item.versions) if v.digest == publication.digest), None)
+    if no is None:
+        raise RefusedError("gate_closed", why=["digest"])
+    version = full_version(session, row.id, no)
+    before = [p for p in item.publications() if p.channel == channel]
+    live_before = [p for p in before if p.generation < generation and p.live_at]
+    return Claim(
+        publication_id=publication.id,
+        submission_id=row.id,
+        number=row.number,
+        channel=channel,
+        platform=place.platform,
+        generation=generation,
+        deed=deed,
+        state=PublicationState(publication.state),
+        digest=publication.digest,
+        rendered_digest=publication.rendered_digest,
+        title=version.title,
+        body=version.body,
+        attachments=tuple(version.attachments),
+        source=version.source,
+        unit_name=session.get_one(Unit, row.unit_id).name,
+        attempt_no=attempt_no,
+        in_doubt=any(a.ended_at is None for a in attempts),
+        may_send=may_send,
+        reference=publication.reference,
+        correction_of=live_before[-1].generation if live_before else 0,
+        first_published_at=min((p.live_at for p in before if p.live_at), default=None),
+    )
+
+
+def _closed(
+    item: Item,
+    place: Channel,
+    publication: Publication | None,
+    authorisation: Authorisation | None,
+    generation: int,
+    now: datetime,
+) -> list[str]:
+    """Return why the gate is closed for this channel; empty when it is open."""
+    why = list(
+        gate(
+            item.case,
+            item.policy,
+            status=item.row.status,
+            channel=place.id,
+            operator_unit=place.operator_unit_id,
+            countersign_units=item.countersign_units,
+            authorisation=authorisation,
+            entitled=lambda decision: was_entitled(item.session, decision),
+            now=now,
+        )
+    )
+    why += _generation_problems(item, publication, place.id, generation)
+    if place.id not in executable(item, authorisation):
+        why.append("proof:3")
+    return why
+
+
+def _attempt_number(session: Session, publication: Publication) -> int:
+    last = session.exec(
+        select(func.max(Attempt.no)).where(Attempt.publication_id == publication.id)
+    ).one()
+    return (last or 0) + 1
+
+
+def _generation_problems(
+    item: Item, publication: Publication | None, channel: str, generation: int
+) -> list[str]:
+    """A new generation needs the last one failed or retracted, or a correction."""
+    if publication is not None:
+        return ["digest"] if publication.digest != item.row.digest else []
+    before = [p for p in item.publications() if p.channel == channel]
+    if generation != len(before) + 1:
+        return ["generation"]
+    if before and before[-1].state not in (PublicationState.FAILED, PublicationState.RETRACTED):
+        if not (before[-1].state == PublicationState.LIVE and before[-1].digest != item.row.digest):
+            return ["generation"]
+    return []
+
+
+def _claimed(
+    item: Item, authorisation: Authorisation, channel: str, generation: int, now: datetime
+) -> Publication:
+    publication = Publication(
+        id=new_id(),
+        submission_id=item.row.id,
+        channel=channel,
+        generation=generation,
+        authorisation_id=authorisation.id,
+        digest=authorisation.digest,
+        rendered_digest=authorisation.channels[channel]["rendered_digest"],
+        state=PublicationState.SUBMITTED,
+        at=now,
+    )
+    item.session.add(publication)
+    item.session.flush()
+    item.trace("publication_claimed", now, nudge=False, channel=channel, generation=generation)
+    return publication
+
+
+def refuse(
+    session: Session, submission_id: str, channel: str, why: list[str], now: datetime
+) -> None:
+    """Write down that the gate was closed, and alarm the center (R1.3-2)."""
+    row = session.exec(
+        select(Submission).where(Submission.id == submission_id).with_for_update()
+    ).first()
+    if row is None:
+        audit.append(
+            session, "bureau", "gate_closed", at=now,
+            data={"submission": submission_id, "channel": channel, "why": ["submission"]},
+        )  # fmt: skip
+        return
+    item = Item(session, row)
+    item.trace("gate_closed", now, nudge=False, channel=channel, why=why)
+    chiefs = notices.by_role(session, Role.CENTER_CHIEF, now)
+    notices.tell(session, item, chiefs, "gate_closed", f"{channel}:{row.digest}", now)
+
+
+def finish(
+    session: Session, publication_id: str, attempt_no: int, receipt: Receipt, now: datetime
+) -> None:
+    """Write down what the channel said to one try."""
+    publication = session.get_one(Publication, publication_id)
+    item = Item.locked(session, publication.submission_id)
+    attempt = session.exec(
+        select(Attempt)
+        .where(Attempt.publication_id == publication_id)
+        .where(Attempt.no == attempt_no)
+    ).one()
+    attempt.outcome, attempt.detail = receipt.state, receipt.detail
+    for earlier in session.exec(  # what an earlier try left open is answered with this one
+        select(Attempt)
+        .where(Attempt.publication_id == publication_id)
+        .where(Attempt.deed == attempt.deed)
+        .where(col(Attempt.ended_at).is_(None))
+    ):
+        earlier.ended_at = now
+        session.add(earlier)
+    publication.state = receipt.state
+    publication.detail = receipt.detail
+    publication.url = receipt.url or publication.url
+    publication.reference = receipt.reference or publication.reference
+    if receipt.state == PublicationState.LIVE and publication.live_at is None:
+        publication.live_at = now
+    session.add(attempt)
+    session.add(publication)
+    session.flush()
+    item.trace(
+        f"publication_{receipt.state}", now, nudge=False, channel=publication.channel,
+        generation=publication.generation, attempt=attempt_no, deed=attempt.deed,
+    )  # fmt: skip
+    if receipt.state in (PublicationState.FAILED, PublicationState.UNKNOWN):
+        operators = _operators(session, publication.channel, now)
+        notices.tell(
+            session, item, operators, f"channel_{receipt.state}",
+            f"{publication.channel}:{publication.generation}", now, channel=publication.channel,
+        )  # fmt: skip
+
+
+def _operators(session: Session, channel: str, now: datetime) -> list[tuple[str, str]]:
+    place = session.get_one(Channel, channel)
+    own = holders(session, Role.CHANNEL_OPERATOR, place.operator_unit_id, now)
+    return [(p, "operator") for p in own] or notices.by_role(session, Role.PUBLISHER, now)

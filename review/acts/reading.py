@@ -1,0 +1,314 @@
+"""Lists, inbox, board and statistics, straight from the ledger: people read their own writes."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import and_, case, func, or_
+from sqlmodel import Session, col, select
+
+from review.acts.showing import shown_moment
+from review.acts.visibility import visible
+from review.records.people import Person, names
+from review.records.tables import (
+    Channel,
+    Decision,
+    Delegation,
+    Notice,
+    Publication,
+    Step,
+    StepPerson,
+    Submission,
+    Unit,
+)
+from review.rules.errors import MalformedError, NotAllowedError
+from review.rules.values import PublicationState, Role, Status, StepState, Verdict
+
+Json = dict[str, Any]
+OVERSEERS = {
+    Role.SUPERVISOR, Role.CENTER_CHIEF, Role.CENTER_DEPUTY, Role.CENTER_EDITOR,
+    Role.OFFICE_REVIEWER, Role.OFFICE_DIRECTOR, Role.BUREAU_CHIEF, Role.PUBLICITY_LEADER,
+    Role.SUPERVISING_LEADER, Role.AUDITOR, Role.DUTY_OFFICER,
+}  # fmt: skip
+
+
+def row_of(row: Submission, unit_name: str = "") -> Json:
+    """Return one line of a list."""
+    return {
+        "id": row.id,
+        "number": row.number,
+        "title": row.title,
+        "category": row.category,
+        "level": row.level or None,
+        "profile": row.profile,
+        "kind": row.kind,
+        "urgency": row.urgency,
+        "status": row.status,
+        "version": row.version,
+        "round": row.round,
+        "digest": row.digest,
+        "unit": {"id": row.unit_id, "name": unit_name},
+        "submitted_at": shown_moment(row.submitted_at),
+        "item_due_at": shown_moment(row.due_at),
+        "overdue": row.overdue_at is not None,
+    }
+
+
+def submissions(
+    session: Session, person: Person, filters: Json, limit: int, after: str | None, now: datetime
+) -> Json:
+    """Return a page of what this person may see, the newest first.
+
+    Args:
+        filters: status, category, kind, unit, overdue, mine, q, from, to; all optional.
+        after: The id of the last line of the page before.
+    """
+    statement = (
+        select(Submission, Unit.name)
+        .join(Unit, col(Unit.id) == col(Submission.unit_id))
+        .where(visible(session, person, now))
+    )
+    for name, column in (
+        ("status", Submission.status), ("category", Submission.category),
+        ("kind", Submission.kind), ("unit", Submission.unit_id),
+    ):  # fmt: skip
+        if filters.get(name):
+            statement = statement.where(col(column) == filters[name])
+    if filters.get("overdue"):
+        late = select(Step.submission_id).where(
+            Step.state == StepState.OPEN, col(Step.overdue_at).is_not(None)
+        )
+        statement = statement.where(
+            or_(col(Submission.overdue_at).is_not(None), col(Submission.id).in_(late))
+        )
+    if filters.get("mine"):
+        statement = statement.where(Submission.author_id == person.id)
+    if filters.get("q"):
+        wanted = str(filters["q"])
+        statement = statement.where(
+            or_(
+                col(Submission.title).contains(wanted, autoescape=True),
+                Submission.number == wanted,
+            )
+        )
+    if filters.get("from"):
+        statement = statement.where(Submission.submitted_at >= filters["from"])
+    if filters.get("to"):
+        statement = statement.where(Submission.submitted_at <= filters["to"])
+    if after:
+        statement = statement.where(Submission.id < after)
+    rows = session.exec(statement.order_by(col(Submission.id).desc()).limit(limit + 1)).all()
+    items = [row_of(row, unit) for row, unit in rows[:limit]]
+    return {"items": items, "next": items[-1]["id"] if len(rows) > limit else None}
+
+
+def inbox(
+    session: Session, person: Person, limit: int, after: str | None, now: datetime
+) -> Json:
+    """Return what waits for this person, least time left first (feature 2)."""
+    principals = [person.id] + list(
+        session.exec(
+            select(Delegation.from_id)
+            .where(Delegation.to_id == person.id)
+            .where(col(Delegation.revoked_at).is_(None))
+            .where(Delegation.from_at <= now)
+            .where(Delegation.until_at > now)
+        )
+    )
+    asked = (
+        select(col(StepPerson.step_id), func.min(StepPerson.why), func.min(StepPerson.person_id))
+        .where(col(StepPerson.person_id).in_(principals))
+        .where(col(StepPerson.active).is_(True))
+        .group_by(col(StepPerson.step_id))
+        .subquery()
+    )
+    statement = (
+        select(Step, Submission, Unit.name, asked.c[1], asked.c[2])
+        .join(asked, asked.c.step_id == col(Step.id))
+        .join(Submission, col(Submission.id) == col(Step.submission_id))
+        .join(Unit, col(Unit.id) == col(Submission.unit_id))
+        .where(Step.state == StepState.OPEN)
+        .where(Submission.status != Status.HELD)
+    )
+    if after:
+        last = session.get(Step, after)
+        if last is None:
+            raise MalformedError(errors=[{"field": "after", "message": "unknown_value"}])
+        statement = statement.where(
+            or_(
+                col(Step.due_at) > last.due_at,
+                and_(col(Step.due_at) == last.due_at, col(Step.id) > last.id),
+            )
+        )
+    rows = session.exec(statement.order_by(col(Step.due_at), col(Step.id)).limit(limit + 1)).all()
+    items = [
+        {
+            **row_of(row, unit),
+            "step": step.key,
+            "step_unit": step.unit_id or None,
+            "step_round": step.round,
+            "role": step.role,
+            "tier": step.tier or None,
+            "proof": step.proof or None,
+            "opened_at": shown_moment(step.opened_at),
+            "due_at": shown_moment(step.due_at),
+            "step_overdue": step.overdue_at is not None,
+            "escalated": step.escalated,
+            "why": why if principal == person.id else "delegation",
+            "acting_for": None if principal == person.id else principal,
+            "after": step.id,
+        }
+        for step, row, unit, why, principal in rows[:limit]
+    ]
+    return {"items": items, "next": items[-1]["after"] if len(rows) > limit else None}
+
+
+def board(session: Session, person: Person, now: datetime) -> Json:
+    """Return what is open, what is late, with whom, and what has been done about it."""
+    if not {held.role for held in person.roles} & OVERSEERS:
+        raise NotAllowedError
+    seen = visible(session, person, now)
+    open_steps = session.exec(
+        select(
+            Step.key,
+            func.count(),
+            func.sum(case((col(Step.overdue_at).is_not(None), 1), else_=0)),
+            func.min(Step.due_at),
+        )
+        .join(Submission, col(Submission.id) == col(Step.submission_id))
+        .where(Step.state == StepState.OPEN)
+        .where(seen)
+        .group_by(col(Step.key))
+    ).all()
+    statuses = session.exec(
+        select(Submission.status, func.count()).where(seen).group_by(col(Submission.status))
+    ).all()
+    late = session.exec(
+        select(Step, Submission, Unit.name)
+        .join(Submission, col(Submission.id) == col(Step.submission_id))
+        .join(Unit, col(Unit.id) == col(Submission.unit_id))
+        .where(Step.state == StepState.OPEN)
+        .where(col(Step.overdue_at).is_not(None))
+        .where(seen)
+        .order_by(col(Step.due_at))
+        .limit(200)
+    ).all()
+    step_ids = [step.id for step, _, _ in late]
+    asked = session.exec(
+        select(StepPerson.step_id, StepPerson.person_id)
+        .where(col(StepPerson.step_id).in_(step_ids))
+        .where(col(StepPerson.active).is_(True))
+    ).all()
+    done = session.exec(
+        select(Notice.step_id, Notice.kind, func.count(func.distinct(Notice.at)), func.max(Notice.at))
+        .where(col(Notice.step_id).in_(step_ids))
+        .where(col(Notice.kind).in_(["remind", "overdue", "escalated", "urge"]))
+        .group_by(col(Notice.step_id), col(Notice.kind))
+    ).all()
+    known = names(session, {person_id for _, person_id in asked})
+    trouble = session.exec(
+        select(Publication, Submission.number)
+        .join(Submission, col(Submission.id) == col(Publication.submission_id))
+        .where(col(Publication.state).in_([PublicationState.FAILED, PublicationState.UNKNOWN]))
+        .where(seen)
+        .limit(50)
+    ).all()
+    return {
+        "at": shown_moment(now),
+        "statuses": {str(status): number for status, number in statuses},
+        "steps": [
+            {"step": key, "open": number, "overdue": int(overdue or 0), "due_first": _first(due)}
+            for key, number, overdue, due in open_steps
+        ],
+        "overdue": [
+            {
+                **row_of(row, unit),
+                "overdue": True,
+                "step": step.key,
+                "due_at": shown_moment(step.due_at),
+                "overdue_since": shown_moment(step.overdue_at),
+                "holder": [dict(known[p]) for s, p in asked if s == step.id and p in known],
+                "reminders_sent": step.reminders_sent,
+                "escalated": step.escalated,
+                "done": [
+                    {"kind": kind, "times": times, "last_at": _first(last)}
+                    for s, kind, times, last in done
+                    if s == step.id
+                ],
+            }
+            for step, row, unit in late
+        ],
+        "channels": [
+            {"number": number, "channel": p.channel, "state": p.state, "detail": p.detail}
+            for p, number in trouble
+        ],
+    }
+
+
+def _first(at: Any) -> str | None:
+    return at.isoformat() if isinstance(at, datetime) else at
+
+
+def statistics(
+    session: Session,
+    person: Person,
+    from_: datetime | None,
+    to: datetime | None,
+    by: str,
+    now: datetime,
+) -> Json:
+    """Return how many items came in, were adopted, returned and late, by one dimension (R5.2-3)."""
+    columns: dict[str, Any] = {
+        "unit": Submission.unit_id,
+        "kind": Submission.kind,
+        "category": Submission.category,
+        "status": Submission.status,
+    }
+    if by not in columns:
+        raise MalformedError(errors=[{"field": "by", "message": "unknown_value", "value": by}])
+    to = to or now
+    from_ = from_ or to - timedelta(days=31)
+    returned = (
+        select(Decision.submission_id).where(Decision.verdict == Verdict.RETURN).distinct()
+    )
+    adopted = col(Submission.published_at).is_not(None)
+    rows = session.exec(
+        select(
+            columns[by],
+            func.count(),
+            func.sum(case((adopted, 1), else_=0)),
+            func.sum(case((col(Submission.id).in_(returned), 1), else_=0)),
+            func.sum(case((col(Submission.overdue_at).is_not(None), 1), else_=0)),
+            func.sum(case((Submission.status == Status.RETRACTED, 1), else_=0)),
+            func.sum(case((col(Submission.source_type).in_(["repost", "unified_release"]), 1), else_=0)),
+        )
+        .where(visible(session, person, now))
+        .where(Submission.submitted_at >= from_)
+        .where(Submission.submitted_at <= to)
+        .group_by(columns[by])
+        .order_by(columns[by])
+    ).all()
+    fields = ("submitted", "adopted", "returned", "overdue", "retracted", "reposts")
+    return {
+        "from": shown_moment(from_),
+        "to": shown_moment(to),
+        "by": by,
+        "rows": [
+            {by: key, **{f: int(v or 0) for f, v in zip(fields, values, strict=True)}}
+            for key, *values in rows
+        ],
+    }
+
+
+def channels(session: Session) -> list[Json]:
+    """Return the channels with the unit that operates each (R2.2-3)."""
+    rows = session.exec(select(Channel).order_by(col(Channel.place), col(Channel.id)))
+    return [
+        {
+            "id": c.id,
+            "name": c.name,
+            "platform": c.platform,
+            "operator_unit": c.operator_unit_id,
+            "state": c.state,
+        }
+        for c in rows
+    ]

@@ -1,0 +1,48 @@
+"""The same request twice: the first answer again, and no second effect (contract, Repeats)."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel
+from sqlmodel import Session
+
+from review.records.tables import IdempotencyKey
+from review.rules.errors import KeyReusedError
+from review.rules.submissions import canonical, sha256
+
+Answer = dict[str, Any]
+
+
+def request_hash(what: str, body: BaseModel) -> str:
+    """Return the digest of a request's meaning: what it asks for and with which body."""
+    return sha256(canonical({"what": what, "body": body.model_dump(mode="json")}))
+
+
+def once(
+    session: Session,
+    person_id: str,
+    key: str | None,
+    hash_: str,
+    now: datetime,
+    act: Callable[[], Answer],
+) -> Answer:
+    """Do an act, or give the first answer to its key.
+
+    Raises:
+        KeyReusedError: The key came before with another body.
+    """
+    if key is None:
+        return act()
+    first = session.get(IdempotencyKey, (person_id, key))
+    if first is not None:
+        if first.request_hash != hash_:
+            raise KeyReusedError
+        return first.answer
+    answer = act()
+    session.add(
+        IdempotencyKey(
+            person_id=person_id, key=key, request_hash=hash_, status=200, answer=answer, at=now
+        )
+    )
+    return answer

@@ -1,0 +1,504 @@
+"""The ledger: one class a table. Constraints carry the invariants that no code may break.
+
+Moments are stored in UTC and come back aware. Empty text stands for "none" where a column takes
+part in a UNIQUE constraint, since NULLs never collide.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import JSON, DateTime, Dialect, Index, Text, TypeDecorator, UniqueConstraint
+from sqlmodel import Field, SQLModel
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A moment: aware on both sides of the database, UTC inside it."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a moment must be aware")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def moment(**options: Any) -> Any:
+    """A required moment column."""
+    return Field(sa_type=UtcDateTime, **options)  # type: ignore[call-overload]
+
+
+def maybe_moment(**options: Any) -> Any:
+    """A moment column that may be empty."""
+    return Field(default=None, sa_type=UtcDateTime, nullable=True, **options)  # type: ignore[call-overload]
+
+
+def json(default: type[list[Any]] | type[dict[str, Any]]) -> Any:
+    """A column of JSON that starts empty."""
+    return Field(default_factory=default, sa_type=JSON)
+
+
+def long_text() -> Any:
+    """A column for text of any length."""
+    return Field(default="", sa_type=Text)
+
+
+# --- people -------------------------------------------------------------------------------------
+
+
+class Unit(SQLModel, table=True):
+    """A department (处室) or an affiliate (直属单位), R0-1."""
+
+    id: str = Field(primary_key=True)
+    name: str
+    kind: str = "department"
+    place: int = 0  # organisational order; never a ranking (A-21)
+    under_chief: bool = False  # no supervising leader: the bureau chief is (A-4)
+
+
+class PersonRow(SQLModel, table=True):
+    """One person, one account (R4.1-4)."""
+
+    __tablename__ = "person"
+
+    id: str = Field(primary_key=True)
+    username: str = Field(unique=True)
+    name: str
+    unit_id: str = Field(foreign_key="unit.id")
+    password_hash: str = ""
+    oa_account: str | None = Field(default=None, unique=True)
+    email: str = ""
+    backup_id: str | None = Field(default=None, foreign_key="person.id")  # B岗
+    disabled_at: datetime | None = maybe_moment()
+    created_at: datetime = moment()
+
+
+class Grant(SQLModel, table=True):
+    """A role a person holds, for a unit or for the bureau (unit empty), between two moments."""
+
+    __tablename__ = "role_grant"
+    __table_args__ = (Index("ix_grant_role", "role", "unit_id"),)
+
+    id: str = Field(primary_key=True)
+    person_id: str = Field(foreign_key="person.id", index=True)
+    role: str
+    unit_id: str = ""
+    from_at: datetime = moment()
+    until_at: datetime | None = maybe_moment()
+    revoked_at: datetime | None = maybe_moment()
+    granted_by: str = ""
+
+
+class Delegation(SQLModel, table=True):
+    """A written, dated delegation (委托): `to` may act for `from`, printed as 代 (A-28)."""
+
+    id: str = Field(primary_key=True)
+    from_id: str = Field(foreign_key="person.id", index=True)
+    to_id: str = Field(foreign_key="person.id", index=True)
+    categories: list[str] = json(list)  # empty: all
+    from_at: datetime = moment()
+    until_at: datetime = moment()
+    revoked_at: datetime | None = maybe_moment()
+    filed: bool = False  # a standing 授权书, needed for the bureau chief in C and D
+
+
+class Token(SQLModel, table=True):
+    """A program's or person's bearer token; only its hash is kept."""
+
+    id: str = Field(primary_key=True)
+    person_id: str = Field(foreign_key="person.id", index=True)
+    hash: str = Field(unique=True)
+    label: str = ""
+    created_at: datetime = moment()
+    revoked_at: datetime | None = maybe_moment()
+
+
+class SignIn(SQLModel, table=True):
+    """A browser's session; its secret is kept as a hash, so a copied ledger opens nothing."""
+
+    id: str = Field(primary_key=True)  # sha256 of the cookie
+    person_id: str = Field(foreign_key="person.id", index=True)
+    csrf: str
+    created_at: datetime = moment()
+    seen_at: datetime = moment()
+    expires_at: datetime = moment()
+    ended_at: datetime | None = maybe_moment()
+
+
+class Channel(SQLModel, table=True):
+    """A place where the bureau publishes (账号台账), operated by a unit (R2.2-3)."""
+
+    id: str = Field(primary_key=True)
+    name: str
+    platform: str
+    operator_unit_id: str = Field(foreign_key="unit.id")
+    state: str = "active"
+    place: int = 0
+
+
+# --- rules in force -----------------------------------------------------------------------------
+
+
+class Pack(SQLModel, table=True):
+    """A policy pack as it was adopted; submissions are pinned to one (R0-4)."""
+
+    digest: str = Field(primary_key=True)
+    id: str
+    version: str
+    body: str = long_text()
+    adopted_at: datetime = moment(index=True)
+
+
+class CalendarRow(SQLModel, table=True):
+    """A working calendar as imported; the latest is in force (A-30)."""
+
+    __tablename__ = "calendar"
+
+    digest: str = Field(primary_key=True)
+    version: str
+    body: str = long_text()
+    imported_at: datetime = moment(index=True)
+
+
+class Counter(SQLModel, table=True):
+    """The last number given in a year."""
+
+    year: int = Field(primary_key=True)
+    last: int = 0
+
+
+# --- submissions --------------------------------------------------------------------------------
+
+
+class Submission(SQLModel, table=True):
+    """One item and where it stands. Its text is in its versions."""
+
+    __table_args__ = (
+        Index("ix_submission_list", "status", "id"),
+        Index("ix_submission_unit", "unit_id", "id"),
+        Index("ix_submission_author", "author_id", "id"),
+        Index("ix_submission_category", "category", "id"),
+    )
+
+    id: str = Field(primary_key=True)
+    number: str = Field(unique=True)
+    unit_id: str = Field(foreign_key="unit.id")
+    author_id: str = Field(foreign_key="person.id")
+    category: str
+    level: str = ""
+    profile: str
+    kind: str
+    urgency: str = "normal"
+    status: str
+    held_status: str = ""  # where a hold goes back to
+    title: str  # of the current version, for lists
+    source_type: str = "own"
+    channels: list[str] = json(list)
+    details: dict[str, Any] = json(dict)
+    event_time: datetime | None = maybe_moment()
+    found_time: datetime | None = maybe_moment()
+    publish_at: datetime | None = maybe_moment()
+    valid_until: datetime | None = maybe_moment()
+    version: int = 1
+    digest: str
+    round: int = 1
+    policy_digest: str = Field(foreign_key="pack.digest")
+    submitted_at: datetime = moment()
+    reported_at: datetime | None = maybe_moment()  # 报送: the unit head's approval (R4.1-5)
+    due_at: datetime | None = maybe_moment()
+    overdue_at: datetime | None = maybe_moment()  # 迟报 is this, recorded
+    held_at: datetime | None = maybe_moment()
+    ended_at: datetime | None = maybe_moment()
+    published_at: datetime | None = maybe_moment()
+    audit_n: int = 0
+    audit_head: str = ""
+
+
+class Version(SQLModel, table=True):
+    """One text of a submission, never changed; a decision is bound to its digest."""
+
+    __table_args__ = (UniqueConstraint("submission_id", "no"),)
+
+    id: str = Field(primary_key=True)
+    submission_id: str = Field(foreign_key="submission.id")
+    no: int
+    title: str
+    body: str = long_text()
+    attachments: list[dict[str, Any]] = json(list)
+    source: dict[str, Any] = json(dict)
+    links: list[str] = json(list)
+    digest: str
+    text_digest: str = Field(index=True)
+    base_no: int = 0
+    change: str = "submitted"  # submitted, wording, substance
+    figures_changed: bool = False
+    author_id: str = Field(foreign_key="person.id")
+    author_role: str
+    proofread: bool = True
+    note: str = ""
+    at: datetime = moment()
+
+
+class Step(SQLModel, table=True):
+    """One step in one round: what a decision is judged against."""
+
+    __table_args__ = (
+        UniqueConstraint("submission_id", "key", "unit_id", "round"),
+        Index("ix_step_open", "state", "due_at"),
+    )
+
+    id: str = Field(primary_key=True)
+    submission_id: str = Field(foreign_key="submission.id")
+    key: str
+    unit_id: str = ""
+    round: int
+    position: int
+    role: str
+    tier: int = 0
+    proof: int = 0
+    group: str = ""
+    limit: str
+    on_timeout: str
+    origin: str = "plan"  # plan, reconfirm, countersign, add_signer, certify
+    state: str
+    opened_at: datetime | None = maybe_moment()
+    due_at: datetime | None = maybe_moment()
+    decided_at: datetime | None = maybe_moment()
+    overdue_at: datetime | None = maybe_moment()
+    explanation: list[dict[str, Any]] = json(list)
+    reminders_sent: int = 0
+    repeats: int = 0
+    escalated: int = 0  # 0 none, 1 backup and supervisor, 2 superior
+    only_for: str = ""  # after a transfer: this person alone
+    clock: int = 0  # how often its deadline was set anew; part of its milestones' marks
+
+
+class StepPerson(SQLModel, table=True):
+    """Somebody asked on a step; rows stay when others take over, for visibility (contract)."""
+
+    __table_args__ = (Index("ix_step_person", "person_id", "active", "step_id"),)
+
+    step_id: str = Field(primary_key=True, foreign_key="step.id")
+    person_id: str = Field(primary_key=True, foreign_key="person.id")
+    submission_id: str = Field(index=True)
+    why: str  # role, backup, superior, transfer
+    active: bool = True
+    since: datetime = moment()
+
+
+class Decision(SQLModel, table=True):
+    """What a person decided. The primary key is the idempotency key, so it can't count twice."""
+
+    __table_args__ = (
+        # one closing decision a step round
+        UniqueConstraint("closes_step_id"),
+        Index("ix_decision_submission", "submission_id", "at"),
+        Index("ix_decision_person", "person_id", "at"),
+    )
+
+    id: str = Field(primary_key=True)
+    submission_id: str = Field(foreign_key="submission.id")
+    step_id: str = Field(foreign_key="step.id")
+    closes_step_id: str | None = None
+    key: str
+    unit_id: str = ""
+    round: int
+    tier: int = 0
+    proof: int = 0
+    verdict: str
+    digest: str
+    person_id: str = Field(foreign_key="person.id")
+    acting_for_id: str | None = None
+    role: str
+    grant_id: str = ""
+    why: str = "role"
+    opinion: str = long_text()
+    reason_code: str = ""
+    return_to: str = ""
+    checklist: dict[str, bool] = json(dict)
+    findings_seen: list[str] = json(list)
+    way_in: str
+    at: datetime = moment()
+    decided_at: datetime | None = maybe_moment()  # as the caller says; recorded, never judged by
+    lapsed_at: datetime | None = maybe_moment()
+    request_hash: str
+    answer: dict[str, Any] = json(dict)
+
+
+class MilestoneRow(SQLModel, table=True):
+    """A moment at which silence has a consequence; fired once, by compare-and-set."""
+
+    __tablename__ = "milestone"
+    __table_args__ = (
+        UniqueConstraint("submission_id", "step_id", "mark"),
+        Index("ix_milestone_due", "submission_id", "fired_at", "at"),
+    )
+
+    id: str = Field(primary_key=True)
+    submission_id: str = Field(foreign_key="submission.id")
+    step_id: str = ""
+    kind: str
+    mark: str
+    at: datetime = moment()
+    fired_at: datetime | None = maybe_moment()
+    dropped: bool = False  # its step was decided, or its moment was moved
+    shown: dict[str, Any] = json(dict)
+
+
+class Remark(SQLModel, table=True):
+    """A comment, a recorded external opinion (A-26), a late opinion or an instruction."""
+
+    id: str = Field(primary_key=True)
+    submission_id: str = Field(foreign_key="submission.id", index=True)
+    kind: str
+    step_key: str = ""
+    person_id: str = Field(foreign_key="person.id")
+    organisation: str = ""
+    text: str = long_text()
+    anchor: str = ""
+    at: datetime = moment()
+
+
+class Authorisation(SQLModel, table=True):
+    """The publish authorisation (发布授权): which version may go where, until when (R1.3-6)."""
+
+    id: str = Field(primary_key=True)
+    submission_id: str = Field(foreign_key="submission.id", index=True)
+    round: int
+    digest: str
+    channels: dict[str, dict[str, str]] = json(dict)  # channel: {rendered_digest, unit}
+    person_id: str
+    decision_id: str
+    at: datetime = moment()
+    publish_at: datetime | None = maybe_moment()
+    valid_until: datetime = moment()
+    ended_at: datetime | None = maybe_moment()
+    ended_why: str = ""
+
+
+class Publication(SQLModel, table=True):
+    """The claim on one channel for one generation, its digest pinned before anything is sent."""
+
+    __table_args__ = (UniqueConstraint("submission_id", "channel", "generation"),)
+
+    id: str = Field(primary_key=True)
+    submission_id: str = Field(foreign_key="submission.id")
+    channel: str
+    generation: int
+    authorisation_id: str
+    digest: str
+    rendered_digest: str
+    state: str
+    wanted: str = "live"  # live, retracted
+    url: str = ""
+    detail: str = ""
+    reference: str = ""  # the platform's own id
+    at: datetime = moment()
+    live_at: datetime | None = maybe_moment()
+
+
+class Attempt(SQLModel, table=True):
+    """One try to send or take back; written before the try, closed after it."""
+
+    __table_args__ = (UniqueConstraint("publication_id", "no"),)
+
+    id: str = Field(primary_key=True)
+    publication_id: str = Field(foreign_key="publication.id")
+    no: int
+    deed: str  # publish, retract
+    started_at: datetime = moment()
+    ended_at: datetime | None = maybe_moment()
+    outcome: str = ""
+    detail: str = ""
+
+
+# --- what leaves the ledger ---------------------------------------------------------------------
+
+
+class Notice(SQLModel, table=True):
+    """A message to one person; the key makes it exist once."""
+
+    __table_args__ = (
+        Index("ix_notice_mail", "mailed_at", "next_try_at"),
+        Index("ix_notice_person", "person_id", "at"),
+    )
+
+    id: str = Field(primary_key=True)
+    key: str = Field(unique=True)
+    submission_id: str = Field(index=True)
+    step_id: str = ""
+    person_id: str = Field(foreign_key="person.id")
+    kind: str
+    why: str = ""
+    shown: dict[str, Any] = json(dict)
+    at: datetime = moment()
+    not_before: datetime = moment()
+    read_at: datetime | None = maybe_moment()
+    mailed_at: datetime | None = maybe_moment()
+    attempts: int = 0
+    next_try_at: datetime = moment()
+    error: str = ""
+
+
+class Outbox(SQLModel, table=True):
+    """A nudge owed to the engine; the turn that follows marks it done."""
+
+    __table_args__ = (Index("ix_outbox_due", "done_at", "next_try_at"),)
+
+    id: str = Field(primary_key=True)
+    submission_id: str = Field(foreign_key="submission.id", index=True)
+    reason: str
+    at: datetime = moment()
+    done_at: datetime | None = maybe_moment()
+    attempts: int = 0
+    next_try_at: datetime = moment()
+
+
+class IdempotencyKey(SQLModel, table=True):
+    """The first answer to a request that carried a key."""
+
+    person_id: str = Field(primary_key=True)
+    key: str = Field(primary_key=True)
+    request_hash: str
+    status: int
+    answer: dict[str, Any] = json(dict)
+    at: datetime = moment()
+
+
+class Lead(SQLModel, table=True):
+    """Something a person should look into (R5.3); the system never convicts."""
+
+    id: str = Field(primary_key=True)
+    cause: str = Field(unique=True)
+    kind: int
+    submission_id: str = ""
+    shown: dict[str, Any] = json(dict)
+    at: datetime = moment()
+
+
+class Audit(SQLModel, table=True):
+    """One line of the trace (全程留痕); each entry carries the hash of the one before it."""
+
+    __table_args__ = (UniqueConstraint("chain", "n"),)
+
+    seq: int | None = Field(default=None, primary_key=True)
+    chain: str  # a submission's id, or "bureau"
+    n: int
+    at: datetime = moment()
+    event: str
+    person_id: str = ""
+    acting_for_id: str = ""
+    role: str = ""
+    way_in: str = ""
+    digest: str = ""
+    data: dict[str, Any] = json(dict)
+    algorithm: str = "sha256"
+    prev: str
+    hash: str

@@ -1,0 +1,221 @@
+"""What the public will see, to the byte: the same text gives the same page, today and next year.
+
+Reviewers proof these bytes, the authorisation pins their digest, and the publisher sends nothing
+else (R1.3-2, R1.3-6). So nothing here knows the time, the settings or the database.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from functools import cache
+from hashlib import sha256
+from typing import Any
+
+import nh3
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+from markupsafe import Markup
+
+from review.rules.publications import Claim
+from review.rules.values import Value
+
+WEBSITE = "website"
+
+TAGS = {
+    "a", "blockquote", "br", "code", "del", "em", "h2", "h3", "h4", "h5", "h6", "hr", "li", "ol",
+    "p", "pre", "s", "strong", "table", "tbody", "td", "th", "thead", "tr", "ul",
+}  # fmt: skip
+ATTRIBUTES: dict[str, set[str]] = {"a": {"href", "title"}, "ol": {"start"}}
+SCHEMES = {"http", "https", "mailto"}
+# Rendered media that a page may show or link; whatever else is attached is named only.
+EXTENSIONS = {
+    "image/png": ".png",
+    "image/jpeg": ".jpg",
+    "image/gif": ".gif",
+    "image/webp": ".webp",
+    "application/pdf": ".pdf",
+    "application/msword": ".doc",
+    "application/vnd.openxmlformats-officedocument.wordprocessingml.document": ".docx",
+    "application/vnd.ms-excel": ".xls",
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": ".xlsx",
+    "audio/mpeg": ".mp3",
+    "video/mp4": ".mp4",
+}
+# What XML 1.0 can't carry (and a reader can't see), lone surrogates included; and the marks that
+# turn the direction of text, with which a title could show as another one.
+UNPRINTABLE = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
+)
+
+
+class Rendered(Value):
+    """Bytes for one platform and their SHA-256 in hex."""
+
+    media_type: str
+    content: bytes
+    digest: str
+
+
+def render(
+    platform: str,
+    number: str,
+    title: str,
+    body_markdown: str,
+    attachments: Sequence[dict[str, Any]],
+    published_line: dict[str, Any],
+) -> Rendered:
+    """Render one version for one platform; pure, and the same for ever for the same input.
+
+    Args:
+        platform: `website` gives a whole HTML page; any other platform gets plain text.
+        number: The item's number for people.
+        title: Plain text.
+        body_markdown: CommonMark with tables; raw HTML in it is shown as text, images become
+            their description, because a page shows no picture that was not reviewed.
+        attachments: As kept in the version: `{form, caption, rights, map_number, transcript}`,
+            with `sha256`, `media_type` and `name` where a file belongs to it (R3.1-1).
+        published_line: See `review.rules.publications.published_line`.
+
+    Source: R1.3-2, R3.1-1, R3.2-4.
+    """
+    line = published_line
+    shown = {
+        "number": printable(number),
+        "title": printable(title),
+        "unit_name": printable(line["unit_name"]),
+        "digest": line["digest"],
+        "on": printable(line.get("on", "")),
+        "source": _source(line.get("source") or {}),
+        "attachments": [_attachment(attachment) for attachment in attachments],
+    }
+    body = printable(body_markdown)
+    if platform == WEBSITE:
+        media_type = "text/html; charset=utf-8"
+        page = _pages().get_template("page.html").render(body=Markup(_html(body)), **shown)
+    else:
+        media_type = "text/plain; charset=utf-8"
+        page = _texts().get_template("page.txt").render(body=_plain(body), **shown)
+    content = page.encode()
+    return Rendered(media_type=media_type, content=content, digest=sha256(content).hexdigest())
+
+
+def render_claim(claim: Claim) -> Rendered:
+    """Render what a claim is about."""
+    return render(
+        claim.platform, claim.number, claim.title, claim.body, claim.attachments, claim.line
+    )
+
+
+def printable(text: str) -> str:
+    """Return the text without what XML can't carry or a reader can't see."""
+    return UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def published_file(attachment: dict[str, Any]) -> str | None:
+    """Return the name under which an attachment's file is published, None if it is not."""
+    digest = str(attachment.get("sha256", "")).removeprefix("sha256:")
+    extension = EXTENSIONS.get(str(attachment.get("media_type", "")))
+    if extension is None or not re.fullmatch("[0-9a-f]{64}", digest):
+        return None
+    return digest + extension
+
+
+def _source(source: dict[str, Any]) -> dict[str, str] | None:
+    """Return what is said of a text that is not our own (R3.2-4)."""
+    if not source.get("name") or source.get("type") == "own":
+        return None
+    url = str(source.get("url", ""))
+    return {
+        "name": printable(source["name"]),
+        "url": printable(url) if re.match("https?://", url, re.IGNORECASE) else "",
+        "on": printable(source.get("original_on", "")),
+        "title": printable(source.get("original_title", "")),
+    }
+
+
+def _attachment(attachment: dict[str, Any]) -> dict[str, Any]:
+    keys = ("form", "caption", "rights", "map_number", "transcript", "name")
+    shown: dict[str, Any] = {key: printable(str(attachment.get(key) or "")) for key in keys}
+    file = published_file(attachment)
+    is_image = file is not None and str(attachment["media_type"]).startswith("image/")
+    label = shown["caption"] or shown["name"] or str(attachment.get("id", ""))
+    return {**shown, "file": file, "is_image": is_image, "label": label}
+
+
+def _html(body: str) -> str:
+    tokens = _markdown().parse(body)
+    for token in tokens:
+        if token.type in ("heading_open", "heading_close"):
+            token.tag = f"h{min(int(token.tag[1:]) + 1, 6)}"  # the page's own title is the h1
+    html = str(_markdown().renderer.render(tokens, _markdown().options, {}))
+    return nh3.clean(
+        html,
+        tags=TAGS,
+        attributes=ATTRIBUTES,
+        url_schemes=SCHEMES,
+        url_relative="deny",
+        link_rel="noopener noreferrer nofollow",
+        strip_comments=True,
+    )
+
+
+def _plain(body: str) -> str:
+    """Return the text of Markdown; a link's target follows its words in brackets."""
+    return "\n\n".join(block for block in _blocks(_markdown().parse(body)) if block)
+
+
+def _blocks(tokens: Sequence[Token]) -> Iterator[str]:
+    mark = ""
+    for token in tokens:
+        if token.type == "list_item_open":
+            mark = f"{token.info}{token.markup} " if token.info else "- "
+        elif token.type == "inline":
+            yield mark + "".join(_words(token.children or []))
+            mark = ""
+        elif token.type in ("fence", "code_block"):
+            yield token.content.rstrip("\n")
+
+
+def _words(tokens: Sequence[Token]) -> Iterator[str]:
+    targets: list[str] = []
+    for token in tokens:
+        if token.type in ("softbreak", "hardbreak"):
+            yield "\n"
+        elif token.type == "link_open":
+            targets.append(str(token.attrGet("href") or ""))
+        elif token.type == "link_close":
+            yield f"（{targets.pop()}）"
+        else:
+            yield token.content
+
+
+@cache
+def _markdown() -> MarkdownIt:
+    markdown = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
+
+    def description(_self: Any, tokens: Sequence[Token], at: int, *_: Any) -> str:
+        return str(Markup.escape(tokens[at].content))
+
+    markdown.add_render_rule("image", description)
+    return markdown
+
+
+@cache
+def _pages() -> Environment:
+    return _environment(autoescape=True)
+
+
+@cache
+def _texts() -> Environment:
+    return _environment(autoescape=False)
+
+
+def _environment(*, autoescape: bool) -> Environment:
+    return Environment(
+        loader=PackageLoader("review", "templates"),
+        autoescape=autoescape,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )

@@ -1,0 +1,130 @@
+"""What ledger, publisher and channel say to each other about one item on one channel.
+
+A publication is named by (submission, channel, generation); its key is the same for every try,
+so that a repeated send can be recognised at the far end (R1.3-2, R1.3-6).
+"""
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from review.rules.values import Moment, PublicationState, Value
+
+Deed = Literal["publish", "retract"]
+
+# A claim in one of these states has nothing left to send for that deed.
+FINAL: dict[Deed, frozenset[PublicationState]] = {
+    "publish": frozenset(
+        {PublicationState.LIVE, PublicationState.FAILED, PublicationState.RETRACTED}
+    ),
+    "retract": frozenset({PublicationState.RETRACTED}),
+}
+
+
+def publication_key(submission_id: str, channel: str, generation: int) -> str:
+    """Return the key that every try of this publication carries to the channel."""
+    return f"{submission_id}-{channel}-{generation}"
+
+
+def published_line(
+    unit_name: str, digest: str, source: dict[str, Any] | None = None, on: str = ""
+) -> dict[str, Any]:
+    """Return what stands under a published text besides the text itself.
+
+    The preview a person proofs, the authorisation's digest and the page on the channel are made
+    from this one line, so they agree to the byte.
+
+    Args:
+        unit_name: The unit that answers for the item (R1.3-3).
+        digest: The version's digest.
+        source: `{type, name, url, original_title, original_on}` of the version (R3.2-4).
+        on: A day to show, as text, if the version names one; never a moment of today.
+    """
+    return {"unit_name": unit_name, "digest": digest, "source": dict(source or {}), "on": on}
+
+
+class Receipt(Value):
+    """What a channel said. `detail` is a catalogue code, `reference` the platform's own id."""
+
+    state: PublicationState
+    url: str = ""
+    detail: str = ""
+    reference: str = ""
+
+
+class Claim(Value):
+    """The ledger's leave for one try, its digests pinned; carries all that the try needs.
+
+    Args:
+        state: The publication's state before this try.
+        digest: Of the version, as authorised.
+        rendered_digest: Of the bytes a person proofed (三校); another rendering is not sent.
+        attempt_no: This try's number, from 1.
+        in_doubt: An earlier try began and never ended, so it may have arrived.
+        may_send: False when the gate has closed since an earlier try began: the channel may be
+            asked what became of that try, nothing more is sent.
+        reference: The platform's own id from an earlier receipt.
+        correction_of: The live generation that this one replaces; 0 for a first publication.
+        first_published_at: When the item first went live on this channel.
+    """
+
+    publication_id: str
+    submission_id: str
+    number: str
+    channel: str
+    platform: str
+    generation: int
+    deed: Deed = "publish"
+    state: PublicationState = PublicationState.SUBMITTED
+    digest: str
+    rendered_digest: str
+    title: str
+    body: str
+    attachments: tuple[dict[str, Any], ...] = ()
+    source: dict[str, Any] = Field(default_factory=dict)
+    unit_name: str
+    on: str = ""
+    attempt_no: int = 1
+    in_doubt: bool = False
+    may_send: bool = True
+    reference: str = ""
+    correction_of: int = 0
+    first_published_at: Moment | None = None
+
+    @property
+    def key(self) -> str:
+        return publication_key(self.submission_id, self.channel, self.generation)
+
+    @property
+    def line(self) -> dict[str, Any]:
+        return published_line(self.unit_name, self.digest, self.source, self.on)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether an earlier try has already reached this deed's end."""
+        return self.state in FINAL[self.deed]
+
+    @property
+    def may_have_arrived(self) -> bool:
+        """Whether the channel must be asked before anything is sent."""
+        return self.in_doubt or self.state in (PublicationState.ACCEPTED, PublicationState.UNKNOWN)
+
+
+class PublicationRef(Value):
+    """Which publication a workflow or activity is about; `looks` counts confirmations asked."""
+
+    submission_id: str
+    channel: str
+    generation: int
+    looks: int = 0
+
+
+class PublicationOutcome(Value):
+    """How a try ended. `refused`: the gate was closed and nothing was sent; `detail` says why.
+
+    `wait_seconds` is set when the platform has accepted and is to be asked again.
+    """
+
+    state: PublicationState | Literal["refused"]
+    wait_seconds: float | None = None
+    detail: str = ""

@@ -1,0 +1,209 @@
+"""`sanshen doctor`: recompute the invariants; find what ledger and engine disagree on.
+
+Nothing is mended in the ledger: what is wrong there is for people. A workflow that is missing is
+started again, for it can be told everything from the ledger (design, principle 1).
+"""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlmodel import Session, col, select
+from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.service import RPCError, RPCStatusCode
+
+from review.acts.item import calendar_in_force, policy_in_force
+from review.records import audit
+from review.records.tables import (
+    Authorisation,
+    Decision,
+    Outbox,
+    Publication,
+    Step,
+    StepPerson,
+    Submission,
+    Version,
+)
+from review.rules.errors import NotFoundError
+from review.rules.submissions import text_digest, version_digest
+from review.rules.values import PublicationState, Status, StepState, Verdict
+from workflows.names import submission_workflow_id
+from workflows.nudges import nudge
+
+UNDER_WAY = (
+    Status.IN_REVIEW,
+    Status.RETURNED,
+    Status.HELD,
+    Status.AUTHORISED,
+    Status.PUBLISHING,
+)
+NUDGED_WITHIN = timedelta(minutes=1)  # the relay looks after two seconds; a minute is no delay
+PAGE = 500  # rows at once; a ledger may hold a million
+
+Trouble = dict[str, str]
+
+
+def trouble(what: str, submission_id: str = "", **more: object) -> Trouble:
+    shown = {name: str(value) for name, value in more.items()}
+    return {"what": what, "submission": submission_id} | shown
+
+
+def in_ledger(session: Session, now: datetime) -> list[Trouble]:
+    """Return every invariant that the ledger breaks."""
+    return [
+        *_rules_in_force(session),
+        *_trace(session),
+        *_versions(session),
+        *_decisions(session),
+        *_open_steps(session),
+        *_publications(session),
+        *_nudges(session, now),
+    ]
+
+
+def _rules_in_force(session: Session) -> Iterator[Trouble]:
+    for find in (policy_in_force, calendar_in_force):
+        try:
+            find(session)
+        except NotFoundError as error:
+            yield trouble(error.code)
+
+
+def _trace(session: Session) -> Iterator[Trouble]:
+    found = audit.verify(session)
+    if not found["ok"]:
+        yield trouble("audit_broken", first_bad=found["first_bad"])
+
+
+def _versions(session: Session) -> Iterator[Trouble]:
+    """Every text has the digest it says; every item stands at one of its versions."""
+    for version in session.exec(select(Version).execution_options(yield_per=PAGE)):
+        digest = version_digest(
+            version.title, version.body, version.attachments, version.source, version.links
+        )
+        texts = text_digest(version.title, version.body)
+        if (digest, texts) != (version.digest, version.text_digest):
+            yield trouble("text_changed", version.submission_id, version=version.no)
+    statement = (
+        select(Submission.id)
+        .outerjoin(
+            Version,
+            (col(Version.submission_id) == col(Submission.id))
+            & (col(Version.no) == col(Submission.version))
+            & (col(Version.digest) == col(Submission.digest)),
+        )
+        .where(col(Version.id).is_(None))
+    )
+    for submission_id in session.exec(statement):
+        yield trouble("version_missing", submission_id)
+
+
+def _decisions(session: Session) -> Iterator[Trouble]:
+    """No person approves at two tiers, nor their own text (R1.3-2, A-6)."""
+    tiers: dict[tuple[str, str, str], set[int]] = {}
+    statement = (
+        select(Decision)
+        .where(col(Decision.lapsed_at).is_(None))
+        .where(col(Decision.verdict).in_([Verdict.APPROVE, Verdict.APPROVE_WITH_CHANGES]))
+        .where(Decision.tier > 0)
+    )
+    for decision in session.exec(statement):
+        for person in filter(None, (decision.person_id, decision.acting_for_id)):
+            held = tiers.setdefault((decision.submission_id, decision.digest, person), set())
+            held.add(decision.tier)
+            if len(held) > 1:
+                yield trouble("two_tiers", decision.submission_id, decision=decision.id)
+    own = (
+        select(Decision.submission_id, Decision.id)
+        .join(Submission, col(Submission.id) == col(Decision.submission_id))
+        .where(Decision.tier > 0)
+        .where(col(Decision.person_id) == col(Submission.author_id))
+        .where(col(Decision.verdict).in_([Verdict.APPROVE, Verdict.APPROVE_WITH_CHANGES]))
+    )
+    for submission_id, decision_id in session.exec(own):
+        yield trouble("own_text", submission_id, decision=decision_id)
+
+
+def _open_steps(session: Session) -> Iterator[Trouble]:
+    """Somebody is asked on every open step, and it has a due moment."""
+    asked = select(StepPerson.step_id).where(col(StepPerson.active).is_(True))
+    statement = (
+        select(Step)
+        .where(Step.state == StepState.OPEN)
+        .where(col(Step.id).not_in(asked) | col(Step.due_at).is_(None))
+    )
+    for step in session.exec(statement):
+        what = "nobody_asked" if step.due_at else "no_due_moment"
+        yield trouble(what, step.submission_id, step=step.key)
+
+
+def _publications(session: Session) -> Iterator[Trouble]:
+    """Whatever went out had an authorisation for exactly that text and channel (R1.3-6)."""
+    statement = (
+        select(Publication, Authorisation)
+        .outerjoin(Authorisation, col(Authorisation.id) == col(Publication.authorisation_id))
+        .where(
+            col(Publication.state).in_(
+                [PublicationState.SUBMITTED, PublicationState.ACCEPTED, PublicationState.LIVE]
+            )
+        )
+    )
+    for publication, authorisation in session.exec(statement):
+        right = (
+            authorisation is not None
+            and authorisation.digest == publication.digest
+            and publication.channel in authorisation.channels
+        )
+        if not right:
+            yield trouble("unauthorised", publication.submission_id, channel=publication.channel)
+
+
+def _nudges(session: Session, now: datetime) -> Iterator[Trouble]:
+    statement = (
+        select(Outbox.submission_id)
+        .where(col(Outbox.done_at).is_(None))
+        .where(Outbox.at < now - NUDGED_WITHIN)
+        .distinct()
+    )
+    for submission_id in session.exec(statement):
+        yield trouble("nudge_waits", submission_id)
+
+
+def under_way(session: Session) -> list[tuple[str, str, str]]:
+    """Return id, category and unit of every item that a workflow should be carrying."""
+    statement = select(Submission.id, Submission.category, Submission.unit_id).where(
+        col(Submission.status).in_(UNDER_WAY)
+    )
+    return [(str(a), str(b), str(c)) for a, b, c in session.exec(statement)]
+
+
+async def in_engine(
+    client: Client, items: list[tuple[str, str, str]], *, repair: bool
+) -> list[Trouble]:
+    """Return the items that no workflow carries; with `repair`, start it.
+
+    Raises:
+        RPCError, RuntimeError: The engine can't be reached.
+    """
+    found: list[Trouble] = []
+    for submission_id, category, unit in items:
+        if await _runs(client, submission_id):
+            continue
+        more: dict[str, Any] = {}
+        if repair:
+            more["repaired"] = await nudge(
+                client, submission_id, reason="repair", category=category, unit=unit
+            )
+        found.append(trouble("workflow_missing", submission_id, **more))
+    return found
+
+
+async def _runs(client: Client, submission_id: str) -> bool:
+    handle = client.get_workflow_handle(submission_workflow_id(submission_id))
+    try:
+        description = await handle.describe()
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND:
+            return False
+        raise
+    return description.status is WorkflowExecutionStatus.RUNNING

@@ -1,0 +1,347 @@
+"""`Reviews`: every act and every read of the outside, and the one client of the engine.
+
+An act is judged and committed in the ledger first; then the engine is nudged. A nudge that fails
+is no failure of the act: the relay sends it again (design, principles 1 to 3).
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import structlog
+from sqlmodel import Session, select
+from temporalio.client import Client
+from temporalio.service import RPCError
+
+from review.acts import acting, deciding, editing, item, reading, showing, submitting
+from review.acts.forms import form_html
+from review.acts.repeats import once, request_hash
+from review.acts.visibility import require_visible
+from review.engine import connect
+from review.ids import new_id
+from review.records import audit
+from review.records.access import Access
+from review.records.engine import Ledger
+from review.records.people import Person, load_person
+from review.records.tables import Submission
+from review.requests import ActRequest, DecisionRequest, Draft, NewVersion
+from review.rules.errors import (
+    KeyReusedError,
+    LedgerUnavailableError,
+    NotAllowedError,
+    NotSignedInError,
+    RefusedError,
+    RuleError,
+)
+from review.rules.values import Role
+from review.settings import Settings
+from workflows.names import submission_workflow_id
+from workflows.nudges import nudge
+from workflows.submission import SubmissionWorkflow
+
+Json = dict[str, Any]
+T = TypeVar("T")
+log = structlog.get_logger()
+
+# A page asks the running workflow, but doesn't wait for a worker that isn't there (design).
+QUERY_PATIENCE = 1.0  # seconds
+
+
+def system_clock() -> datetime:
+    """Return now, aware."""
+    return datetime.now(UTC)
+
+
+class Reviews:
+    """What people and programs may do, over the ledger and the engine."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        client: Client | None,
+        *,
+        clock: Callable[[], datetime] = system_clock,
+    ) -> None:
+        self._ledger = ledger
+        self._client = client
+        self._clock = clock
+
+    # --- acts ---------------------------------------------------------------------------------
+
+    async def submit(self, person: Person, draft: Draft, *, key: str | None, way_in: str) -> Json:
+        """Take a new submission (R4.1-4); see `submitting.submit` for what is refused."""
+
+        def act(session: Session, who: Person, now: datetime) -> Json:
+            return submitting.submit(session, who, draft, way_in=way_in, now=now)
+
+        answer = await self._do(person, "submit", draft, key, way_in, act)
+        return await self._delivered(answer["id"], answer, first=True)
+
+    async def decide(
+        self,
+        person: Person,
+        submission_id: str,
+        request: DecisionRequest,
+        *,
+        decision_id: str | None,
+        way_in: str,
+        conflict_code: str = "key_reused",
+    ) -> Json:
+        """Take one decision: judged and committed, then told to the engine."""
+        decision_id = decision_id or new_id()
+
+        def act(session: Session, who: Person, now: datetime) -> Json:
+            return deciding.decide(
+                session, who, submission_id, request,
+                decision_id=decision_id, way_in=way_in, now=now,
+            )  # fmt: skip
+
+        try:
+            answer = await self._do(
+                person, "decide", request, None, way_in, act, submission_id
+            )
+        except KeyReusedError as error:
+            if conflict_code != "key_reused":
+                raise RefusedError("key_reused") from error
+            raise
+        return await self._delivered(submission_id, answer)
+
+    async def new_version(
+        self,
+        person: Person,
+        submission_id: str,
+        request: NewVersion,
+        *,
+        key: str | None,
+        way_in: str,
+    ) -> Json:
+        """Take a new text: an answer after a return, or an edit in an edit step."""
+
+        def act(session: Session, who: Person, now: datetime) -> Json:
+            return editing.new_version(
+                session, who, submission_id, request, way_in=way_in, now=now
+            )
+
+        answer = await self._do(person, "version", request, key, way_in, act, submission_id)
+        return await self._delivered(submission_id, answer)
+
+    async def act(
+        self,
+        person: Person,
+        submission_id: str,
+        request: ActRequest,
+        *,
+        key: str | None,
+        way_in: str,
+    ) -> Json:
+        """Do any other act on an item (requirements 1.8)."""
+
+        def act(session: Session, who: Person, now: datetime) -> Json:
+            return acting.act(session, who, submission_id, request, way_in=way_in, now=now)
+
+        answer = await self._do(person, "act", request, key, way_in, act, submission_id)
+        return await self._delivered(submission_id, answer)
+
+    async def check(self, person: Person, draft: Json) -> Json:
+        """Screen a text without storing it."""
+        return {"findings": []}
+
+    async def _do(
+        self,
+        person: Person,
+        what: str,
+        request: Any,
+        key: str | None,
+        way_in: str,
+        act: Callable[[Session, Person, datetime], Json],
+        submission_id: str = "",
+    ) -> Json:
+        """Run an act in one transaction; a refusal changes nothing and leaves an audit line."""
+        hash_ = request_hash(f"{what}:{submission_id}", request) if key else ""
+
+        def transaction(session: Session) -> Json:
+            now = self._clock()
+            who = load_person(session, person.id, now)
+            if who is None:
+                raise NotSignedInError
+            return once(session, who.id, key, hash_, now, lambda: act(session, who, now))
+
+        try:
+            return await self._ledger.run(transaction)
+        except LedgerUnavailableError:
+            raise
+        except RuleError as refusal:
+            if refusal.status in (403, 404, 409):
+                await self._remember(person, what, request, submission_id, refusal, way_in)
+            raise
+
+    async def _remember(
+        self,
+        person: Person,
+        what: str,
+        request: Any,
+        submission_id: str,
+        refusal: RuleError,
+        way_in: str,
+    ) -> None:
+        """Write down who was refused what; codes only, never content."""
+        data = {"what": what, "code": refusal.code}
+        for name in ("step", "verdict", "act"):
+            if getattr(request, name, None):
+                data[name] = str(getattr(request, name))
+
+        def transaction(session: Session) -> None:
+            chain: Submission | str = "bureau"
+            if submission_id:
+                row = session.exec(
+                    select(Submission).where(Submission.id == submission_id).with_for_update()
+                ).first()
+                chain = row if row is not None else "bureau"
+            audit.append(
+                session, chain, "refused", at=self._clock(), person_id=person.id,
+                way_in=way_in, data=data,
+            )  # fmt: skip
+
+        await self._ledger.run(transaction)
+
+    async def _delivered(self, submission_id: str, answer: Json, *, first: bool = False) -> Json:
+        """Nudge the engine and say whether it took the nudge."""
+        if self._client is None:
+            return answer | {"delivered": False}
+        category, unit, reason = answer.get("category", ""), answer.get("unit", ""), "act"
+        taken = await nudge(
+            self._client, submission_id, reason=reason, category=category, unit=unit, first=first
+        )
+        return answer | {"delivered": taken}
+
+    # --- reads --------------------------------------------------------------------------------
+
+    async def _read(self, read: Callable[..., T], *args: Any) -> T:
+        return await self._ledger.read(read, *args)
+
+    async def _seen(
+        self, person: Person, submission_id: str, show: Callable[[Session, item.Item], T]
+    ) -> T:
+        """Show something of an item that the person may see; NotFoundError for others."""
+
+        def read(session: Session) -> T:
+            found = item.Item.seen(session, submission_id)
+            require_visible(session, person, found.row, self._clock())
+            return show(session, found)
+
+        return await self._ledger.read(read)
+
+    async def submission(self, person: Person, submission_id: str, language: str = "zh") -> Json:
+        """Return an item from the ledger, with the running workflow's word beside it."""
+        shown = await self._seen(
+            person,
+            submission_id,
+            lambda session, found: showing.item_of(
+                session, person, found, self._clock(), language
+            ),
+        )
+        return shown | {"workflow": await self._workflow(submission_id)}
+
+    async def _workflow(self, submission_id: str) -> Json:
+        """Ask the running workflow; within a second, or say that it didn't answer."""
+        if self._client is None:
+            return {"answered": False}
+        handle = self._client.get_workflow_handle_for(
+            SubmissionWorkflow.run, submission_workflow_id(submission_id)
+        )
+        try:
+            position = await asyncio.wait_for(
+                handle.query(SubmissionWorkflow.status), QUERY_PATIENCE
+            )
+        except (RPCError, RuntimeError, TimeoutError):
+            return {"answered": False}
+        return {
+            "answered": True,
+            "status": position.status,
+            "round": position.round,
+            "open_steps": [step.model_dump(mode="json") for step in position.open_steps],
+            "next_at": position.next_at.isoformat() if position.next_at else None,
+            "next_mark": position.next_mark or None,
+        }
+
+    async def timeline(self, person: Person, submission_id: str) -> list[Json]:
+        return await self._seen(person, submission_id, showing.timeline_of)
+
+    async def versions(self, person: Person, submission_id: str) -> list[Json]:
+        return await self._seen(person, submission_id, showing.versions_of)
+
+    async def diff(self, person: Person, submission_id: str, from_: int, to: int) -> Json:
+        return await self._seen(
+            person, submission_id, lambda s, found: showing.diff_of(s, found, from_, to)
+        )
+
+    async def preview(self, person: Person, submission_id: str, channel: str) -> tuple[str, bytes]:
+        """Return exactly the bytes a channel would get, with their media type."""
+        rendered = await self._seen(
+            person, submission_id, lambda s, found: showing.preview_of(s, found, channel)
+        )
+        return rendered.media_type, rendered.content
+
+    async def form_html(self, person: Person, submission_id: str) -> str:
+        """Return the official form, annex 1 or 2, filled in (R4.2)."""
+        return await self._seen(person, submission_id, form_html)
+
+    async def submissions(
+        self, person: Person, filters: Json, limit: int, after: str | None
+    ) -> Json:
+        return await self._read(
+            reading.submissions, person, filters, limit, after, self._clock()
+        )
+
+    async def inbox(self, person: Person, limit: int = 50, after: str | None = None) -> Json:
+        return await self._read(reading.inbox, person, limit, after, self._clock())
+
+    async def board(self, person: Person) -> Json:
+        return await self._read(reading.board, person, self._clock())
+
+    async def statistics(
+        self, person: Person, from_: datetime | None, to: datetime | None, by: str
+    ) -> Json:
+        return await self._read(reading.statistics, person, from_, to, by, self._clock())
+
+    async def channels(self, person: Person) -> list[Json]:
+        return await self._read(reading.channels)
+
+    async def audit_verify(self, person: Person) -> Json:
+        """Recompute the whole trail; for auditors and those who run the place."""
+        allowed = {Role.AUDITOR, Role.SUPERVISOR, Role.CENTER_CHIEF, Role.SECURITY_ADMIN}
+        if not {held.role for held in person.roles} & allowed:
+            raise NotAllowedError
+        return await self._read(audit.verify)
+
+    async def readiness(self) -> dict[str, str | None]:
+        """Return each part that must be there, with what is missing, None when it is fine."""
+        parts: dict[str, str | None] = {"ledger": None, "policy": None, "engine": None}
+        try:
+            await self._read(item.policy_in_force)
+        except LedgerUnavailableError:
+            parts["ledger"] = "unavailable"
+        except RuleError as error:
+            parts["policy"] = error.code
+        if self._client is None:
+            parts["engine"] = "not configured"
+        else:
+            try:
+                await self._client.service_client.check_health()
+            except (RPCError, RuntimeError):
+                parts["engine"] = "unreachable"
+        return parts
+
+
+@asynccontextmanager
+async def opened(settings: Settings) -> AsyncIterator[tuple[Reviews, Access]]:
+    """Open ledger and engine as the settings say, and close what was opened."""
+    ledger = Ledger(settings.ledger_url)
+    client = await connect(settings, lazy=True)
+    try:
+        yield Reviews(ledger, client), Access(ledger)
+    finally:
+        ledger.close()
+

@@ -1,0 +1,91 @@
+"""The web process: `python -m starter.web`."""
+
+import asyncio
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+
+from review import logs
+from review.settings import Settings, SettingsError, load
+from review.texts import text
+from starter.reviews import opened
+from starter.web.app import create_app
+
+STOPS_WITHIN = 4  # seconds for answers under way; the supervisor kills after six
+HEADERS_LIMIT = 64 * 1024  # bytes of request line and headers
+BACKLOG = 1024
+
+
+class Server(uvicorn.Server):
+    """uvicorn's, which leaves signals to us: it would raise them again when it has stopped."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    def stop(self) -> None:
+        """Take no more requests, finish those under way; told twice, finish nothing."""
+        self.force_exit = self.should_exit
+        self.should_exit = True
+
+
+async def serve(settings: Settings, listening: socket.socket) -> None:
+    """Answer until SIGINT or SIGTERM; answers under way are finished."""
+    async with opened(settings) as (reviews, access):
+        server = Server(
+            uvicorn.Config(
+                create_app(reviews, access, settings),
+                access_log=False,
+                log_config=None,
+                server_header=False,
+                lifespan="off",
+                ws="none",
+                proxy_headers=False,
+                timeout_graceful_shutdown=STOPS_WITHIN,
+                h11_max_incomplete_event_size=HEADERS_LIMIT,
+            )
+        )
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, server.stop)
+        await server.serve([listening])
+    await asyncio.sleep(0.1)  # sdk-python#300: the interpreter aborts without
+
+
+def listening_on(host: str, port: int) -> socket.socket:
+    """Return a socket that listens.
+
+    Raises:
+        OSError: The port is taken, or the address is not this machine's.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=BACKLOG)
+
+
+def main() -> int:
+    """Run the web process; 2 for a wrong setting, 3 when the address can't be had."""
+    try:
+        settings = load()
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        return 2
+    logs.configure(settings.log_format, settings.log_level)
+    try:
+        listening = listening_on(settings.web_host, settings.web_port)
+    except OSError as error:
+        address = f"{settings.web_host}:{settings.web_port}"
+        why = error.strerror or str(error)
+        print(
+            text("web.address_taken", settings.language, address=address, why=why), file=sys.stderr
+        )
+        return 3
+    with listening:
+        asyncio.run(serve(settings, listening))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,101 @@
+"""The outermost layer: correlation id, security headers, metrics, and the last net."""
+
+import re
+import secrets
+import time
+import traceback
+from collections.abc import Sequence
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from starter.web.metrics import Metrics
+from starter.web.problems import language_of, problem
+
+log = structlog.get_logger()
+
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+CONTENT_SECURITY_POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self'",
+        "media-src 'self'",
+        "font-src 'self'",
+        "connect-src 'self'",
+        "form-action 'self'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+SECURITY_HEADERS = (
+    ("Content-Security-Policy", CONTENT_SECURITY_POLICY),
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-Frame-Options", "DENY"),
+    ("Referrer-Policy", "same-origin"),
+    ("Cross-Origin-Opener-Policy", "same-origin"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+    ("Permissions-Policy", "camera=(), geolocation=(), microphone=()"),
+    ("Cache-Control", "no-store"),
+)
+STRICT_TRANSPORT = ("Strict-Transport-Security", "max-age=31536000")  # a year; https only
+
+
+class Edge:
+    """Plain ASGI, so that it costs the decision's way next to nothing.
+
+    A header that a route set itself stays: the public site may be cached, a preview is boxed in.
+    """
+
+    def __init__(self, app: ASGIApp, *, metrics: Metrics, https: bool, language: str) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._headers = (*SECURITY_HEADERS, STRICT_TRANSPORT) if https else SECURITY_HEADERS
+        self._language = language
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started, status = time.perf_counter(), 0
+        given = Headers(scope=scope)
+        request_id = request_id_of(given.getlist("x-request-id"))
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                for name, value in self._headers:
+                    headers.setdefault(name, value)
+                headers["X-Request-ID"] = request_id
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_headers)
+        except Exception as error:
+            # Only a bug comes this far. Messages of exceptions may hold content, so none is logged.
+            log.error("request_failed", error=type(error).__name__, frames=frames_of(error))
+            if status:
+                raise
+            language = language_of(given.get("accept-language"), self._language)
+            await problem(500, "internal_error", language)(scope, receive, send_with_headers)
+        finally:
+            self._metrics.answered(scope, status, time.perf_counter() - started)
+
+
+def request_id_of(given: Sequence[str]) -> str:
+    """Return the caller's correlation id if it is a decent one, else a new one."""
+    if len(given) == 1 and REQUEST_ID.fullmatch(given[0]):
+        return given[0]
+    return secrets.token_hex(8)
+
+
+def frames_of(error: BaseException) -> list[str]:
+    """Return where an exception came from, innermost last, without any value."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return [f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno}" for frame in frames[-8:]]

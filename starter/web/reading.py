@@ -1,0 +1,92 @@
+"""What waits, how things stand, and the proof that nothing was changed; and the check of a text."""
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends
+from pydantic import Field
+
+from review import requests
+from review.rules.values import Category, Kind, Level
+from starter.web.bodies import body_of
+from starter.web.dependencies import (
+    AfterQuery,
+    CallerDep,
+    FromQuery,
+    LimitQuery,
+    ReviewsDep,
+    ToQuery,
+    listing,
+    moment_of,
+)
+from starter.web.openapi import READS, SIGNED_IN, refusals, takes
+from starter.web.problems import Answer
+
+router = APIRouter(prefix="/api/v1", tags=["reading"])
+
+
+class CheckRequest(requests.Request):
+    """A text to screen; whatever else of a submission is known makes the screening sharper."""
+
+    title: Annotated[str, Field(max_length=1_000)]
+    body: Annotated[str, Field(max_length=200_000)]
+    source: requests.Source | None = None
+    category: Category | None = None
+    level: Level | None = None
+    kind: Kind | None = None
+    channels: Annotated[tuple[requests.Ident, ...], Field(max_length=50)] = ()
+    attachments: Annotated[tuple[requests.AttachmentUse, ...], Field(max_length=50)] = ()
+    ai_generated: bool = False
+    authority_reference: requests.Short = ""
+    disclosure_type: requests.Short = ""
+
+
+@router.post(
+    "/check", openapi_extra=takes(CheckRequest), responses=refusals(*SIGNED_IN, 413, 415, 422)
+)
+async def check(
+    caller: CallerDep,
+    asked: Annotated[CheckRequest, Depends(body_of(CheckRequest))],
+    reviews: ReviewsDep,
+) -> Answer:
+    """Screen a text without storing it."""
+    draft: dict[str, Any] = asked.model_dump(mode="json", exclude_unset=True, exclude_none=True)
+    return Answer(await reviews.check(caller.person, draft))
+
+
+@router.get("/inbox", responses=refusals(*READS))
+async def inbox(
+    caller: CallerDep, reviews: ReviewsDep, limit: LimitQuery = 50, after: AfterQuery = None
+) -> Answer:
+    """List what waits for the caller, least time left first."""
+    return Answer(listing(await reviews.inbox(caller.person, limit, after)))
+
+
+@router.get("/board", responses=refusals(*READS))
+async def board(caller: CallerDep, reviews: ReviewsDep) -> Answer:
+    """Count items by step and state; name the overdue ones, who holds them and what was done."""
+    return Answer(await reviews.board(caller.person))
+
+
+@router.get("/statistics", responses=refusals(*READS))
+async def statistics(
+    caller: CallerDep,
+    reviews: ReviewsDep,
+    from_: FromQuery = None,
+    to: ToQuery = None,
+    by: Literal["unit", "kind", "category", "status"] = "unit",
+) -> Answer:
+    """Count what was submitted, published and late between two days (R5.2-3)."""
+    start, end = moment_of(from_, "from"), moment_of(to, "to", end=True)
+    return Answer(await reviews.statistics(caller.person, start, end, by))
+
+
+@router.get("/channels", responses=refusals(*READS))
+async def channels(caller: CallerDep, reviews: ReviewsDep) -> Answer:
+    """List the bureau's channels and who operates them (R2.2-3)."""
+    return Answer(listing(await reviews.channels(caller.person)))
+
+
+@router.get("/audit/verify", responses=refusals(*READS))
+async def audit_verify(caller: CallerDep, reviews: ReviewsDep) -> Answer:
+    """Recompute every chain of the trace; says where the first break is."""
+    return Answer(await reviews.audit_verify(caller.person))

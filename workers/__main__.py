@@ -1,0 +1,122 @@
+"""The worker process: `python -m workers`. Builds the clients, hands them to the activities."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+import structlog
+from temporalio.client import Client
+from temporalio.worker import Worker
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+
+from activities.advance import Advancer, Clock, system_clock
+from activities.channels import Channel, Site
+from activities.mailbox import FolderMailbox
+from activities.notify import Notifier
+from activities.publish import Publisher
+from review import logs
+from review.engine import connect
+from review.records.engine import Ledger
+from review.rendering import WEBSITE
+from review.settings import Settings, SettingsError, load
+from workers.relay import Relay
+from workflows.names import TASK_QUEUE
+from workflows.publication import PublicationWorkflow
+from workflows.submission import SubmissionWorkflow
+
+log = structlog.get_logger()
+
+# A cached workflow of a killed worker answers after this, not after ten seconds (design).
+STICKY = timedelta(seconds=2)
+# What is under way may finish; the supervisor kills after ten seconds.
+GRACE = timedelta(seconds=5)
+# Memory is bounded by the cache, not by what waits: about 110 kB each (design).
+CACHED_WORKFLOWS = 1000
+
+PASSED_THROUGH = ("review", "activities", "workflows.names", "sqlmodel", "sqlalchemy", "structlog")
+
+
+def worker(
+    client: Client,
+    ledger: Ledger,
+    channels: Mapping[str, Channel],
+    clock: Clock = system_clock,
+    *,
+    task_queue: str = TASK_QUEUE,
+    engine_clock: Clock | None = None,
+    **options: Any,
+) -> Worker:
+    """Return a worker for every workflow and activity of ours."""
+    advancer = Advancer(ledger, clock, engine_clock=engine_clock)
+    publisher = Publisher(ledger, channels, clock)
+    settings: dict[str, Any] = {
+        "max_cached_workflows": CACHED_WORKFLOWS,
+        "sticky_queue_schedule_to_start_timeout": STICKY,
+        "graceful_shutdown_timeout": GRACE,
+    }
+    return Worker(
+        client,
+        task_queue=task_queue,
+        workflows=[SubmissionWorkflow, PublicationWorkflow],
+        activities=[advancer.advance, publisher.publish],
+        workflow_runner=SandboxedWorkflowRunner(
+            restrictions=SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH)
+        ),
+        **(settings | options),
+    )
+
+
+async def serve(settings: Settings) -> None:
+    """Work until SIGINT or SIGTERM."""
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    ledger = Ledger(settings.ledger_url)
+    client = await connect(settings)
+    site = Site(settings.data / "site", f"{settings.public_url}/public")
+    await site.lay_out()
+    notifier = Notifier(
+        ledger,
+        FolderMailbox(settings.data / "mail"),
+        system_clock,
+        public_url=settings.public_url,
+        sender=settings.mail_from,
+        language=settings.language,
+    )
+    relay = Relay(ledger, client, notifier, system_clock)
+    async with worker(client, ledger, {WEBSITE: site}):
+        log.info("worker_ready", task_queue=TASK_QUEUE)
+        relaying = asyncio.create_task(relay.run())
+        stopping = asyncio.create_task(stop.wait())
+        done, _ = await asyncio.wait(
+            {relaying, stopping}, return_when=asyncio.FIRST_COMPLETED
+        )
+        relaying.cancel()
+        stopping.cancel()
+        for task in done - {stopping}:
+            task.result()  # a relay that ended had a bug: end with it, and be started again
+    ledger.close()
+    await asyncio.sleep(0.1)  # sdk-python#300: the interpreter aborts without
+
+
+def main() -> int:
+    """Run the worker; 2 for a wrong setting, 3 when the engine can't be reached."""
+    try:
+        settings = load()
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        return 2
+    logs.configure(settings.log_format, settings.log_level)
+    try:
+        asyncio.run(serve(settings))
+    except RuntimeError as error:
+        log.error("worker_ended", reason=type(error).__name__)
+        return 3
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

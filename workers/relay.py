@@ -1,0 +1,92 @@
+"""Send what the web could not: nudges owed to the engine, and notices owed to people."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import structlog
+from sqlmodel import Session, col, select
+from temporalio.client import Client
+
+from activities.notify import Notifier
+from review.records.engine import Ledger
+from review.records.tables import Outbox, Submission
+from review.rules.errors import LedgerUnavailableError
+from workflows.nudges import nudge
+
+log = structlog.get_logger()
+
+# The web's own nudge has this long before the relay sends another; a second one does no harm.
+GRACE = timedelta(seconds=2)
+PAUSE = 0.5  # seconds between two looks at the ledger
+LAST_RETRY = timedelta(minutes=1)
+BATCH = 200
+
+
+class Relay:
+    """Looks at the outbox again and again; a turn of the workflow marks what it has seen."""
+
+    def __init__(
+        self, ledger: Ledger, client: Client, notifier: Notifier, clock: Callable[[], datetime]
+    ) -> None:
+        self._ledger = ledger
+        self._client = client
+        self._notifier = notifier
+        self._clock = clock
+
+    async def run(self) -> None:
+        """Relay until cancelled; a ledger or engine that is away is only waited for."""
+        away = False
+        while True:
+            try:
+                sent = await self.nudge_owed()
+                delivered = await self._notifier.deliver()
+            except LedgerUnavailableError:
+                if not away:
+                    log.warning("relay_waits_for_ledger")
+                away = True
+                await asyncio.sleep(2)
+                continue
+            away = False
+            if not delivered and not sent:
+                await asyncio.sleep(PAUSE)
+
+    async def nudge_owed(self) -> int:
+        """Nudge every workflow that is owed something for longer than the grace."""
+        owed = await self._ledger.read(_owed, self._clock() - GRACE)
+        if not owed:
+            return 0
+        took: list[str] = []
+        for submission, category, unit, reason in owed:
+            if not await nudge(
+                self._client, submission, reason=reason, category=category, unit=unit
+            ):
+                log.warning("engine_away", owed=len(owed))
+                break
+            took.append(submission)
+        await self._ledger.run(_tried, [submission for submission, *_ in owed], self._clock())
+        return len(took)
+
+
+def _owed(session: Session, before: datetime) -> list[tuple[str, str, str, str]]:
+    rows = session.exec(
+        select(Outbox.submission_id, Submission.category, Submission.unit_id, Outbox.reason)
+        .join(Submission, col(Submission.id) == col(Outbox.submission_id))
+        .where(col(Outbox.done_at).is_(None))
+        .where(Outbox.next_try_at <= before)
+        .order_by(col(Outbox.next_try_at))
+        .limit(BATCH)
+    ).all()
+    return list({row[0]: (row[0], row[1], row[2], row[3]) for row in rows}.values())
+
+
+def _tried(session: Session, submissions: list[str], now: datetime) -> None:
+    rows = session.exec(
+        select(Outbox)
+        .where(col(Outbox.submission_id).in_(submissions))
+        .where(col(Outbox.done_at).is_(None))
+    )
+    for row in rows:
+        row.attempts += 1
+        row.next_try_at = now + min(GRACE * 2 ** min(row.attempts, 10), LAST_RETRY)
+        session.add(row)
