@@ -76,7 +76,7 @@ async def serve(settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     ledger = Ledger(settings.ledger_url)
     client = await connect(settings)
-    site = Site(settings.data / "site", f"{settings.public_url}/public")
+    site = Site(settings.data / "site", settings.public_url)
     await site.lay_out()
     notifier = Notifier(
         ledger,

@@ -10,6 +10,7 @@ context.configure(
     connection=connection,
     target_metadata=SQLModel.metadata,
     compare_server_default=True,
+    render_item=context.config.attributes.get("render_item", lambda *_: False),
     render_as_batch=connection.dialect.name == "sqlite",  # it can't alter a table in place
 )
 with context.begin_transaction():
