@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlmodel import SQLModel
 
 from review.records import audit
-from review.records.engine import Ledger
+from review.records.engine import Ledger, upgrade
 from review.records.people import holders
 from review.rules.errors import MalformedError, RefusedError
 from starter.cli_doctor import in_ledger
@@ -325,8 +324,9 @@ ROSTER = {
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    found = Ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
-    SQLModel.metadata.create_all(found.engine)
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    upgrade(url)
+    found = Ledger(url)
     yield found
     found.close()
 

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlmodel import col, select
+from sqlmodel import select
 
 from review.acts.item import Item
 from review.ids import new_id
@@ -16,26 +16,34 @@ from review.rules.values import StepState
 OUTLIVES = ("late_opinion", "ratify", "expiry_remind", "expiry_lead")  # an item that has ended
 
 
-def unfired(item: Item) -> list[MilestoneRow]:
-    """Return the milestones that are still to come; read once, kept with the item."""
+def milestones(item: Item) -> list[MilestoneRow]:
+    """Return every milestone of an item, fired and dropped ones too; read once, kept with it."""
     kept: list[MilestoneRow] | None = getattr(item, "_milestones", None)
     if kept is None:
         kept = list(
             item.session.exec(
-                select(MilestoneRow)
-                .where(MilestoneRow.submission_id == item.row.id)
-                .where(col(MilestoneRow.fired_at).is_(None))
-                .where(col(MilestoneRow.dropped).is_(False))
+                select(MilestoneRow).where(MilestoneRow.submission_id == item.row.id)
             )
         )
         item._milestones = kept  # type: ignore[attr-defined]
-    return [m for m in kept if m.fired_at is None and not m.dropped]
+    return kept
+
+
+def unfired(item: Item) -> list[MilestoneRow]:
+    """Return the milestones that are still to come."""
+    return [m for m in milestones(item) if m.fired_at is None and not m.dropped]
 
 
 def schedule(
     item: Item, step_id: str, kind: str, mark: str, at: datetime, **shown: Any
 ) -> MilestoneRow:
-    """Line up a milestone."""
+    """Line up a milestone; one with the same mark is moved, and what has fired stays fired."""
+    known = next((m for m in milestones(item) if (m.step_id, m.mark) == (step_id, mark)), None)
+    if known is not None:
+        if known.fired_at is None:
+            known.at, known.dropped, known.shown = at, False, shown
+            item.session.add(known)
+        return known
     row = MilestoneRow(
         id=new_id(),
         submission_id=item.row.id,
@@ -45,9 +53,8 @@ def schedule(
         at=at,
         shown=shown,
     )
-    unfired(item)
     item.session.add(row)
-    item._milestones.append(row)  # type: ignore[attr-defined]
+    milestones(item).append(row)
     return row
 
 

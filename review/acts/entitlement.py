@@ -206,8 +206,8 @@ def ask_also(
     return True
 
 
-def was_entitled(session: Session, decision: DecisionLike) -> bool:
-    """Tell whether the grant named by a decision was held when it was made.
+def was_entitled(session: Session, item: Item, decision: DecisionLike) -> bool:
+    """Tell whether the grant named by a decision was held, for the right unit, when it was made.
 
     The gate asks this of every approval; it looks at the roster's history, not at what the
     decision says of itself.
@@ -217,6 +217,9 @@ def was_entitled(session: Session, decision: DecisionLike) -> bool:
     grant = session.get(Grant, decision.grant_id)
     holder = decision.acting_for_id or decision.person_id
     if grant is None or grant.person_id != holder or grant.role != decision.role:
+        return False
+    step = next((s for s in item.steps if s.id == decision.step_id), None)
+    if step is None or grant.unit_id != scope(item.row, step, decision.role):
         return False
     person = session.get(PersonRow, decision.person_id)
     if person is None or (person.disabled_at and person.disabled_at <= decision.at):

@@ -268,7 +268,7 @@ def _closed(
             operator_unit=place.operator_unit_id,
             countersign_units=item.countersign_units,
             authorisation=authorisation,
-            entitled=lambda decision: was_entitled(item.session, decision),
+            entitled=lambda decision: was_entitled(item.session, item, decision),
             now=now,
         )
     )

@@ -4,6 +4,7 @@ import difflib
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from sqlmodel import Session, col, select
 
@@ -28,11 +29,12 @@ from review.rules.values import StepState
 from review.texts import text
 
 Json = dict[str, Any]
+ZONE = ZoneInfo("Asia/Shanghai")  # moments are shown in the bureau's time, with its offset
 
 
 def shown_moment(at: datetime | None) -> str | None:
     """Return a moment as the contract shows it: RFC 3339 with offset."""
-    return at.isoformat() if at else None
+    return at.astimezone(ZONE).isoformat() if at else None
 
 
 def plan_of(session: Session, item: Item, now: datetime, language: str = "zh") -> list[Json]:

@@ -129,6 +129,8 @@ def _check(session: Session, draft: Draft, now: datetime) -> None:
             errors.append({"field": name, "message": "moment_in_future"})
     if draft.valid_until and draft.valid_until <= (draft.publish_at or now):
         errors.append({"field": "valid_until", "message": "moment_in_past"})
+    for one in draft.attachments:  # nothing has been uploaded under this id
+        errors.append({"field": "attachments", "message": "unknown_attachment", "value": one.id})
     units = set(draft.countersign_units)
     known = set(session.exec(select(Unit.id).where(col(Unit.id).in_(units)))) if units else set()
     if units - known:

@@ -197,6 +197,8 @@ def _fire_step(
     item: Item, step: Step, milestone: MilestoneRow, calendar: Calendar, now: datetime
 ) -> None:
     session = item.session
+    if milestone.kind == "remind":
+        ask(session, item, step, now)  # the roster may have changed since the step opened
     asked = [
         (p.person_id, p.why)
         for p in session.exec(

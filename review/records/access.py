@@ -402,7 +402,7 @@ class Access:
             return False
 
     def _may_touch(self, secret: str, now: datetime) -> bool:
-        """Allow one try a minute and session, so that a locked ledger isn't waited for each time."""
+        """Allow one try a minute, so that a locked ledger isn't waited for at each request."""
         key = _digest(secret)
         last = self._touched.get(key)
         if last is not None and now - last < SEEN_EVERY:

@@ -164,7 +164,7 @@ def read_roster(file: Path) -> Roster:
         raise MalformedError(errors=mistakes) from None
 
 
-class _Plain(SafeConstructor):  # type: ignore[misc]
+class _Plain(SafeConstructor):
     """Leaves moments as they are written; YAML would drop their offset without saying so."""
 
 
@@ -233,8 +233,8 @@ def import_roster(session: Session, roster: Roster, now: datetime, *, by: str = 
     changes = Changes()
     units = set(session.exec(select(Unit.id))) | {unit.id for unit in roster.units}
     for _, unit in _each("units", roster.units, "id"):
-        row = session.get(Unit, unit.id)
-        changes.counts["units"] += _put(session, Unit, row, unit.id, unit.model_dump(exclude={"id"}))
+        fields = unit.model_dump(exclude={"id"})
+        changes.counts["units"] += _put(session, Unit, session.get(Unit, unit.id), unit.id, fields)
     session.flush()  # before what refers to them
     rows = {row.username: row for row in session.exec(select(PersonRow))}
     for entry, person in _each("people", roster.people, "username"):
@@ -259,8 +259,8 @@ def import_roster(session: Session, roster: Roster, now: datetime, *, by: str = 
         _require(channel.operator_unit, units, "unknown_unit", entry)
         fields = channel.model_dump(exclude={"id", "operator_unit"})
         fields["operator_unit_id"] = channel.operator_unit
-        row_ = session.get(Channel, channel.id)
-        changes.counts["channels"] += _put(session, Channel, row_, channel.id, fields)
+        known = session.get(Channel, channel.id)
+        changes.counts["channels"] += _put(session, Channel, known, channel.id, fields)
     for number, line in enumerate(roster.delegations):
         _put_delegation(session, line, f"delegations[{number}]", rows, changes)
     changes.counts = +changes.counts
@@ -307,7 +307,7 @@ def _put_person(
     changes: Changes,
 ) -> None:
     row = rows.get(person.username)
-    fields = {
+    fields: dict[str, Any] = {
         "username": person.username,
         "name": person.name,
         "unit_id": person.unit,
@@ -317,7 +317,7 @@ def _put_person(
     if row is None:
         row = rows[person.username] = PersonRow(id=new_id(), created_at=now, **fields)
         session.add(row)
-        session.flush()
+        session.flush()  # before what refers to it
         changed = True
     else:
         changed = _put(session, PersonRow, row, row.id, fields)
@@ -355,7 +355,7 @@ def _put_roles(
     wanted = person.held()
     if len({role for role, _ in wanted} & APART) > 1:
         raise RefusedError("roles_apart", name=person.username, entry=entry)
-    for role, unit in wanted:
+    for _, unit in wanted:
         if unit:
             _require(unit, units, "unknown_unit", entry)
     before = changes.counts["roles"]
@@ -382,7 +382,7 @@ def _put_delegation(
 ) -> None:
     for name in (line.from_, line.to):
         _require(name, rows, "unknown_person", entry)
-    fields = {
+    fields: dict[str, Any] = {
         "from_id": rows[line.from_].id,
         "to_id": rows[line.to].id,
         "from_at": line.from_at,

@@ -49,13 +49,11 @@ class Ledger:
 
     def __init__(self, database_url: str) -> None:
         self.is_sqlite = database_url.startswith("sqlite")
+        self._writer = _engine(database_url)
         if self.is_sqlite:
-            path = _path(database_url)
-            self._writer = _sqlite(path, "BEGIN IMMEDIATE")
-            self._reader = _sqlite(path, "BEGIN", "PRAGMA query_only=ON")
+            self._reader = _sqlite(_path(database_url), "BEGIN", "PRAGMA query_only=ON")
             self._engines = [self._writer, self._reader]
         else:
-            self._writer = _postgres(database_url)
             self._reader = self._writer.execution_options(
                 isolation_level="REPEATABLE READ", postgresql_readonly=True
             )
@@ -197,6 +195,13 @@ def _is_away(error: sa.DBAPIError) -> bool:
 
 def _state(error: sa.DBAPIError) -> str | None:
     return getattr(error.orig, "sqlstate", None)
+
+
+def _engine(database_url: str) -> Engine:
+    """Return an engine whose transactions write."""
+    if database_url.startswith("sqlite"):
+        return _sqlite(_path(database_url), "BEGIN IMMEDIATE")
+    return _postgres(database_url)
 
 
 def _path(database_url: str) -> Path:

@@ -83,7 +83,7 @@ def person_of(row: PersonRow, grants: Iterable[Grant | None]) -> Person:
 
 def person_where(session: Session, condition: Any, now: datetime) -> Person | None:
     """Return the enabled person a condition finds, with the roles held now; one statement."""
-    rows = session.exec(with_grants(select(PersonRow).where(condition), now)).all()
+    rows = session.execute(with_grants(select(PersonRow).where(condition), now)).all()
     return person_of(rows[0][0], (grant for _, grant in rows)) if rows else None
 
 

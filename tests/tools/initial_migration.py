@@ -11,28 +11,17 @@ from typing import Any
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import create_engine
-from sqlmodel import AutoString
 
 from review.records import engine
-from review.records.tables import UtcDateTime
 
-FILE = engine.MIGRATIONS / "versions" / "0001_initial.py"
-
-
-def plain(kind: str, value: Any, _context: Any) -> str | bool:
-    """Write our column types as SQLAlchemy's own, so that a migration needs no code of ours."""
-    if kind == "type" and isinstance(value, UtcDateTime):
-        return "sa.DateTime(timezone=True)"
-    if kind == "type" and isinstance(value, AutoString):
-        return "sa.String()"
-    return False
+FILE = engine.MIGRATIONS / "versions" / "0001_first.py"
 
 
 def main() -> None:
     FILE.unlink(missing_ok=True)
     config = Config()
     config.set_main_option("script_location", str(engine.MIGRATIONS).replace("%", "%%"))
-    config.attributes["render_item"] = plain
+    config.attributes["render_as_batch"] = False
     with create_engine("sqlite://").begin() as connection:
         config.attributes["connection"] = connection
         made: Any = command.revision(
@@ -41,7 +30,7 @@ def main() -> None:
     Path(made.path).rename(FILE)
     lines = [line for line in FILE.read_text().splitlines() if "### " not in line]
     FILE.write_text("\n".join(lines) + "\n")
-    for arguments in (["check", "--fix", "-q"], ["format", "-q"]):
+    for arguments in (["format", "-q"], ["check", "--fix", "-q"]):
         subprocess.run([sys.executable, "-m", "ruff", *arguments, str(FILE)], check=True)
     print(FILE)
 

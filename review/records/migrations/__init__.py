@@ -1,1 +1,1 @@
-"""How the ledger's tables came to be what they are; `upgrade` in `review.records.engine` runs it."""
+"""How the tables came to be what they are; `review.records.engine.upgrade` runs it."""

@@ -1,454 +1,535 @@
-"""Everything the first release keeps"""
+"""The ledger's first tables."""
 
 import sqlalchemy as sa
 from alembic import op
 
-
-revision = '0001'
+revision = "0001"
 down_revision = None
 branch_labels = None
 depends_on = None
 
 
 def upgrade() -> None:
-    op.create_table('audit',
-    sa.Column('seq', sa.Integer(), nullable=False),
-    sa.Column('chain', sa.String(), nullable=False),
-    sa.Column('n', sa.Integer(), nullable=False),
-    sa.Column('at', sa.DateTime(timezone=True), nullable=False),
-    sa.Column('event', sa.String(), nullable=False),
-    sa.Column('person_id', sa.String(), nullable=False),
-    sa.Column('acting_for_id', sa.String(), nullable=False),
-    sa.Column('role', sa.String(), nullable=False),
-    sa.Column('way_in', sa.String(), nullable=False),
-    sa.Column('digest', sa.String(), nullable=False),
-    sa.Column('data', sa.JSON(), nullable=False),
-    sa.Column('algorithm', sa.String(), nullable=False),
-    sa.Column('prev', sa.String(), nullable=False),
-    sa.Column('hash', sa.String(), nullable=False),
-    sa.PrimaryKeyConstraint('seq'),
-    sa.UniqueConstraint('chain', 'n')
+    op.create_table(
+        "audit",
+        sa.Column("seq", sa.Integer(), nullable=False),
+        sa.Column("chain", sa.String(), nullable=False),
+        sa.Column("n", sa.Integer(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("event", sa.String(), nullable=False),
+        sa.Column("person_id", sa.String(), nullable=False),
+        sa.Column("acting_for_id", sa.String(), nullable=False),
+        sa.Column("role", sa.String(), nullable=False),
+        sa.Column("way_in", sa.String(), nullable=False),
+        sa.Column("digest", sa.String(), nullable=False),
+        sa.Column("data", sa.JSON(), nullable=False),
+        sa.Column("algorithm", sa.String(), nullable=False),
+        sa.Column("prev", sa.String(), nullable=False),
+        sa.Column("hash", sa.String(), nullable=False),
+        sa.PrimaryKeyConstraint("seq"),
+        sa.UniqueConstraint("chain", "n"),
     )
-    op.create_table('calendar',
-    sa.Column('digest', sa.String(), nullable=False),
-    sa.Column('version', sa.String(), nullable=False),
-    sa.Column('body', sa.Text(), nullable=False),
-    sa.Column('imported_at', sa.DateTime(timezone=True), nullable=False),
-    sa.PrimaryKeyConstraint('digest')
+    op.create_table(
+        "calendar",
+        sa.Column("digest", sa.String(), nullable=False),
+        sa.Column("version", sa.String(), nullable=False),
+        sa.Column("body", sa.Text(), nullable=False),
+        sa.Column("imported_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("digest"),
     )
-    with op.batch_alter_table('calendar', schema=None) as batch_op:
-        batch_op.create_index(batch_op.f('ix_calendar_imported_at'), ['imported_at'], unique=False)
-
-    op.create_table('counter',
-    sa.Column('year', sa.Integer(), nullable=False),
-    sa.Column('last', sa.Integer(), nullable=False),
-    sa.PrimaryKeyConstraint('year')
+    op.create_index(op.f("ix_calendar_imported_at"), "calendar", ["imported_at"], unique=False)
+    op.create_table(
+        "counter",
+        sa.Column("year", sa.Integer(), nullable=False),
+        sa.Column("last", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("year"),
     )
-    op.create_table('idempotencykey',
-    sa.Column('person_id', sa.String(), nullable=False),
-    sa.Column('key', sa.String(), nullable=False),
-    sa.Column('request_hash', sa.String(), nullable=False),
-    sa.Column('status', sa.Integer(), nullable=False),
-    sa.Column('answer', sa.JSON(), nullable=False),
-    sa.Column('at', sa.DateTime(timezone=True), nullable=False),
-    sa.PrimaryKeyConstraint('person_id', 'key')
+    op.create_table(
+        "idempotencykey",
+        sa.Column("person_id", sa.String(), nullable=False),
+        sa.Column("key", sa.String(), nullable=False),
+        sa.Column("request_hash", sa.String(), nullable=False),
+        sa.Column("status", sa.Integer(), nullable=False),
+        sa.Column("answer", sa.JSON(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("person_id", "key"),
     )
-    op.create_table('lead',
-    sa.Column('id', sa.String(), nullable=False),
-    sa.Column('cause', sa.String(), nullable=False),
-    sa.Column('kind', sa.Integer(), nullable=False),
-    sa.Column('submission_id', sa.String(), nullable=False),
-    sa.Column('shown', sa.JSON(), nullable=False),
-    sa.Column('at', sa.DateTime(timezone=True), nullable=False),
-    sa.PrimaryKeyConstraint('id'),
-    sa.UniqueConstraint('cause')
+    op.create_table(
+        "lead",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("cause", sa.String(), nullable=False),
+        sa.Column("kind", sa.Integer(), nullable=False),
+        sa.Column("submission_id", sa.String(), nullable=False),
+        sa.Column("shown", sa.JSON(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("cause"),
     )
-    op.create_table('pack',
-    sa.Column('digest', sa.String(), nullable=False),
-    sa.Column('id', sa.String(), nullable=False),
-    sa.Column('version', sa.String(), nullable=False),
-    sa.Column('body', sa.Text(), nullable=False),
-    sa.Column('adopted_at', sa.DateTime(timezone=True), nullable=False),
-    sa.PrimaryKeyConstraint('digest')
+    op.create_table(
+        "pack",
+        sa.Column("digest", sa.String(), nullable=False),
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("version", sa.String(), nullable=False),
+        sa.Column("body", sa.Text(), nullable=False),
+        sa.Column("adopted_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("digest"),
     )
-    with op.batch_alter_table('pack', schema=None) as batch_op:
-        batch_op.create_index(batch_op.f('ix_pack_adopted_at'), ['adopted_at'], unique=False)
-
-    op.create_table('unit',
-    sa.Column('id', sa.String(), nullable=False),
-    sa.Column('name', sa.String(), nullable=False),
-    sa.Column('kind', sa.String(), nullable=False),
-    sa.Column('place', sa.Integer(), nullable=False),
-    sa.Column('under_chief', sa.Boolean(), nullable=False),
-    sa.PrimaryKeyConstraint('id')
+    op.create_index(op.f("ix_pack_adopted_at"), "pack", ["adopted_at"], unique=False)
+    op.create_table(
+        "unit",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("place", sa.Integer(), nullable=False),
+        sa.Column("under_chief", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
     )
-    op.create_table('channel',
-    sa.Column('id', sa.String(), nullable=False),
-    sa.Column('name', sa.String(), nullable=False),
-    sa.Column('platform', sa.String(), nullable=False),
-    sa.Column('operator_unit_id', sa.String(), nullable=False),
-    sa.Column('state', sa.String(), nullable=False),
-    sa.Column('place', sa.Integer(), nullable=False),
-    sa.ForeignKeyConstraint(['operator_unit_id'], ['unit.id'], ),
-    sa.PrimaryKeyConstraint('id')
+    op.create_table(
+        "channel",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("platform", sa.String(), nullable=False),
+        sa.Column("operator_unit_id", sa.String(), nullable=False),
+        sa.Column("state", sa.String(), nullable=False),
+        sa.Column("place", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["operator_unit_id"],
+            ["unit.id"],
+        ),
+        sa.PrimaryKeyConstraint("id"),
     )
-    op.create_table('person',
-    sa.Column('id', sa.String(), nullable=False),
-    sa.Column('username', sa.String(), nullable=False),
-    sa.Column('name', sa.String(), nullable=False),
-    sa.Column('unit_id', sa.String(), nullable=False),
-    sa.Column('password_hash', sa.String(), nullable=False),
-    sa.Column('oa_account', sa.String(), nullable=True),
-    sa.Column('email', sa.String(), nullable=False),
-    sa.Column('backup_id', sa.String(), nullable=True),
-    sa.Column('disabled_at', sa.DateTime(timezone=True), nullable=True),
-    sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
-    sa.ForeignKeyConstraint(['backup_id'], ['person.id'], ),
-    sa.ForeignKeyConstraint(['unit_id'], ['unit.id'], ),
-    sa.PrimaryKeyConstraint('id'),
-    sa.UniqueConstraint('oa_account'),
-    sa.UniqueConstraint('username')
+    op.create_table(
+        "person",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("username", sa.String(), nullable=False),
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("unit_id", sa.String(), nullable=False),
+        sa.Column("password_hash", sa.String(), nullable=False),
+        sa.Column("oa_account", sa.String(), nullable=True),
+        sa.Column("email", sa.String(), nullable=False),
+        sa.Column("backup_id", sa.String(), nullable=True),
+        sa.Column("disabled_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["backup_id"],
+            ["person.id"],
+        ),
+        sa.ForeignKeyConstraint(
+            ["unit_id"],
+            ["unit.id"],
+        ),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("oa_account"),
+        sa.UniqueConstraint("username"),
     )
-    op.create_table('delegation',
-    sa.Column('id', sa.String(), nullable=False),
-    sa.Column('from_id', sa.String(), nullable=False),
-    sa.Column('to_id', sa.String(), nullable=False),
-    sa.Column('categories', sa.JSON(), nullable=False),
-    sa.Column('from_at', sa.DateTime(timezone=True), nullable=False),
-    sa.Column('until_at', sa.DateTime(timezone=True), nullable=False),
-    sa.Column('revoked_at', sa.DateTime(timezone=True), nullable=True),
-    sa.Column('filed', sa.Boolean(), nullable=False),
-    sa.ForeignKeyConstraint(['from_id'], ['person.id'], ),
-    sa.ForeignKeyConstraint(['to_id'], ['person.id'], ),
-    sa.PrimaryKeyConstraint('id')
+    op.create_table(
+        "delegation",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("from_id", sa.String(), nullable=False),
+        sa.Column("to_id", sa.String(), nullable=False),
+        sa.Column("categories", sa.JSON(), nullable=False),
+        sa.Column("from_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("until_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("filed", sa.Boolean(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["from_id"],
+            ["person.id"],
+        ),
+        sa.ForeignKeyConstraint(
+            ["to_id"],
+            ["person.id"],
+        ),
+        sa.PrimaryKeyConstraint("id"),
     )
-    with op.batch_alter_table('delegation', schema=None) as batch_op:
-        batch_op.create_index(batch_op.f('ix_delegation_from_id'), ['from_id'], unique=False)
-        batch_op.create_index(batch_op.f('ix_delegation_to_id'), ['to_id'], unique=False)
-
-    op.create_table('notice',
-    sa.Column('id', sa.String(), nullable=False),
-    sa.Column('key', sa.String(), nullable=False),
-    sa.Column('submission_id', sa.String(), nullable=False),
-    sa.Column('step_id', sa.String(), nullable=False),
-    sa.Column('person_id', sa.String(), nullable=False),
-    sa.Column('kind', sa.String(), nullable=False),
-    sa.Column('why', sa.String(), nullable=False),
-    sa.Column('shown', sa.JSON(), nullable=False),
-    sa.Column('at', sa.DateTime(timezone=True), nullable=False),
-    sa.Column('not_before', sa.DateTime(timezone=True), nullable=False),
-    sa.Column('read_at', sa.DateTime(timezone=True), nullable=True),
-    sa.Column('mailed_at', sa.DateTime(timezone=True), nullable=True),
-    sa.Column('attempts', sa.Integer(), nullable=False),
-    sa.Column('next_try_at', sa.DateTime(timezone=True), nullable=False),
-    sa.Column('error', sa.String(), nullable=False),
-    sa.ForeignKeyConstraint(['person_id'], ['person.id'], ),
-    sa.PrimaryKeyConstraint('id'),
-    sa.UniqueConstraint('key')
+    op.create_index(op.f("ix_delegation_from_id"), "delegation", ["from_id"], unique=False)
+    op.create_index(op.f("ix_delegation_to_id"), "delegation", ["to_id"], unique=False)
+    op.create_table(
+        "notice",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("key", sa.String(), nullable=False),
+        sa.Column("submission_id", sa.String(), nullable=False),
+        sa.Column("step_id", sa.String(), nullable=False),
+        sa.Column("person_id", sa.String(), nullable=False),
+        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("why", sa.String(), nullable=False),
+        sa.Column("shown", sa.JSON(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("not_before", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("read_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("mailed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("next_try_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("error", sa.String(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["person_id"],
+            ["person.id"],
+        ),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("key"),
     )
-    with op.batch_alter_table('notice', schema=None) as batch_op:
-        batch_op.create_index('ix_notice_mail', ['mailed_at', 'next_try_at'], unique=False)
-        batch_op.create_index('ix_notice_person', ['person_id', 'at'], unique=False)
-        batch_op.create_index(batch_op.f('ix_notice_submission_id'), ['submission_id'], unique=False)
-
-    op.create_table('role_grant',
-    sa.Column('id', sa.String(), nullable=False),
-    sa.Column('person_id', sa.String(), nullable=False),
-    sa.Column('role', sa.String(), nullable=False),
-    sa.Column('unit_id', sa.String(), nullable=False),
-    sa.Column('from_at', sa.DateTime(timezone=True), nullable=False),
-    sa.Column('until_at', sa.DateTime(timezone=True), nullable=True),
-    sa.Column('revoked_at', sa.DateTime(timezone=True), nullable=True),
-    sa.Column('granted_by', sa.String(), nullable=False),
-    sa.ForeignKeyConstraint(['person_id'], ['person.id'], ),
-    sa.PrimaryKeyConstraint('id')
+    op.create_index("ix_notice_mail", "notice", ["mailed_at", "next_try_at"], unique=False)
+    op.create_index("ix_notice_person", "notice", ["person_id", "at"], unique=False)
+    op.create_index(op.f("ix_notice_submission_id"), "notice", ["submission_id"], unique=False)
+    op.create_table(
+        "role_grant",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("person_id", sa.String(), nullable=False),
+        sa.Column("role", sa.String(), nullable=False),
+        sa.Column("unit_id", sa.String(), nullable=False),
+        sa.Column("from_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("until_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("granted_by", sa.String(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["person_id"],
+            ["person.id"],
+        ),
+        sa.PrimaryKeyConstraint("id"),
     )
-    with op.batch_alter_table('role_grant', schema=None) as batch_op:
-        batch_op.create_index('ix_grant_role', ['role', 'unit_id'], unique=False)
-        batch_op.create_index(batch_op.f('ix_role_grant_person_id'), ['person_id'], unique=False)
-
-    op.create_table('signin',
-    sa.Column('id', sa.String(), nullable=False),
-    sa.Column('person_id', sa.String(), nullable=False),
-    sa.Column('csrf', sa.String(), nullable=False),
-    sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
-    sa.Column('seen_at', sa.DateTime(timezone=True), nullable=False),
-    sa.Column('expires_at', sa.DateTime(timezone=True), nullable=False),
-    sa.Column('ended_at', sa.DateTime(timezone=True), nullable=True),
-    sa.ForeignKeyConstraint(['person_id'], ['person.id'], ),
-    sa.PrimaryKeyConstraint('id')
+    op.create_index("ix_grant_role", "role_grant", ["role", "unit_id"], unique=False)
+    op.create_index(op.f("ix_role_grant_person_id"), "role_grant", ["person_id"], unique=False)
+    op.create_table(
+        "signin",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("person_id", sa.String(), nullable=False),
+        sa.Column("csrf", sa.String(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("seen_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["person_id"],
+            ["person.id"],
+        ),
+        sa.PrimaryKeyConstraint("id"),
     )
-    with op.batch_alter_table('signin', schema=None) as batch_op:
-        batch_op.create_index(batch_op.f('ix_signin_person_id'), ['person_id'], unique=False)
-
-    op.create_table('submission',
-    sa.Column('id', sa.String(), nullable=False),
-    sa.Column('number', sa.String(), nullable=False),
-    sa.Column('unit_id', sa.String(), nullable=False),
-    sa.Column('author_id', sa.String(), nullable=False),
-    sa.Column('category', sa.String(), nullable=False),
-    sa.Column('level', sa.String(), nullable=False),
-    sa.Column('profile', sa.String(), nullable=False),
-    sa.Column('kind', sa.String(), nullable=False),
-    sa.Column('urgency', sa.String(), nullable=False),
-    sa.Column('status', sa.String(), nullable=False),
-    sa.Column('held_status', sa.String(), nullable=False),
-    sa.Column('title', sa.String(), nullable=False),
-    sa.Column('source_type', sa.String(), nullable=False),
-    sa.Column('channels', sa.JSON(), nullable=False),
-    sa.Column('details', sa.JSON(), nullable=False),
-    sa.Column('event_time', sa.DateTime(timezone=True), nullable=True),
-    sa.Column('found_time', sa.DateTime(timezone=True), nullable=True),
-    sa.Column('publish_at', sa.DateTime(timezone=True), nullable=True),
-    sa.Column('valid_until', sa.DateTime(timezone=True), nullable=True),
-    sa.Column('version', sa.Integer(), nullable=False),
-    sa.Column('digest', sa.String(), nullable=False),
-    sa.Column('round', sa.Integer(), nullable=False),
-    sa.Column('policy_digest', sa.String(), nullable=False),
-    sa.Column('submitted_at', sa.DateTime(timezone=True), nullable=False),
-    sa.Column('reported_at', sa.DateTime(timezone=True), nullable=True),
-    sa.Column('due_at', sa.DateTime(timezone=True), nullable=True),
-    sa.Column('overdue_at', sa.DateTime(timezone=True), nullable=True),
-    sa.Column('held_at', sa.DateTime(timezone=True), nullable=True),
-    sa.Column('ended_at', sa.DateTime(timezone=True), nullable=True),
-    sa.Column('published_at', sa.DateTime(timezone=True), nullable=True),
-    sa.Column('audit_n', sa.Integer(), nullable=False),
-    sa.Column('audit_head', sa.String(), nullable=False),
-    sa.ForeignKeyConstraint(['author_id'], ['person.id'], ),
-    sa.ForeignKeyConstraint(['policy_digest'], ['pack.digest'], ),
-    sa.ForeignKeyConstraint(['unit_id'], ['unit.id'], ),
-    sa.PrimaryKeyConstraint('id'),
-    sa.UniqueConstraint('number')
+    op.create_index(op.f("ix_signin_person_id"), "signin", ["person_id"], unique=False)
+    op.create_table(
+        "submission",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("number", sa.String(), nullable=False),
+        sa.Column("unit_id", sa.String(), nullable=False),
+        sa.Column("author_id", sa.String(), nullable=False),
+        sa.Column("category", sa.String(), nullable=False),
+        sa.Column("level", sa.String(), nullable=False),
+        sa.Column("profile", sa.String(), nullable=False),
+        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("urgency", sa.String(), nullable=False),
+        sa.Column("status", sa.String(), nullable=False),
+        sa.Column("held_status", sa.String(), nullable=False),
+        sa.Column("title", sa.String(), nullable=False),
+        sa.Column("source_type", sa.String(), nullable=False),
+        sa.Column("channels", sa.JSON(), nullable=False),
+        sa.Column("details", sa.JSON(), nullable=False),
+        sa.Column("event_time", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("found_time", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("publish_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("valid_until", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("digest", sa.String(), nullable=False),
+        sa.Column("round", sa.Integer(), nullable=False),
+        sa.Column("policy_digest", sa.String(), nullable=False),
+        sa.Column("submitted_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("reported_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("due_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("overdue_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("held_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("published_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("audit_n", sa.Integer(), nullable=False),
+        sa.Column("audit_head", sa.String(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["author_id"],
+            ["person.id"],
+        ),
+        sa.ForeignKeyConstraint(
+            ["policy_digest"],
+            ["pack.digest"],
+        ),
+        sa.ForeignKeyConstraint(
+            ["unit_id"],
+            ["unit.id"],
+        ),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("number"),
     )
-    with op.batch_alter_table('submission', schema=None) as batch_op:
-        batch_op.create_index('ix_submission_author', ['author_id', 'id'], unique=False)
-        batch_op.create_index('ix_submission_category', ['category', 'id'], unique=False)
-        batch_op.create_index('ix_submission_list', ['status', 'id'], unique=False)
-        batch_op.create_index('ix_submission_unit', ['unit_id', 'id'], unique=False)
-
-    op.create_table('token',
-    sa.Column('id', sa.String(), nullable=False),
-    sa.Column('person_id', sa.String(), nullable=False),
-    sa.Column('hash', sa.String(), nullable=False),
-    sa.Column('label', sa.String(), nullable=False),
-    sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
-    sa.Column('revoked_at', sa.DateTime(timezone=True), nullable=True),
-    sa.ForeignKeyConstraint(['person_id'], ['person.id'], ),
-    sa.PrimaryKeyConstraint('id'),
-    sa.UniqueConstraint('hash')
+    op.create_index("ix_submission_author", "submission", ["author_id", "id"], unique=False)
+    op.create_index("ix_submission_category", "submission", ["category", "id"], unique=False)
+    op.create_index("ix_submission_list", "submission", ["status", "id"], unique=False)
+    op.create_index("ix_submission_unit", "submission", ["unit_id", "id"], unique=False)
+    op.create_table(
+        "token",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("person_id", sa.String(), nullable=False),
+        sa.Column("hash", sa.String(), nullable=False),
+        sa.Column("label", sa.String(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["person_id"],
+            ["person.id"],
+        ),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("hash"),
     )
-    with op.batch_alter_table('token', schema=None) as batch_op:
-        batch_op.create_index(batch_op.f('ix_token_person_id'), ['person_id'], unique=False)
-
-    op.create_table('authorisation',
-    sa.Column('id', sa.String(), nullable=False),
-    sa.Column('submission_id', sa.String(), nullable=False),
-    sa.Column('round', sa.Integer(), nullable=False),
-    sa.Column('digest', sa.String(), nullable=False),
-    sa.Column('channels', sa.JSON(), nullable=False),
-    sa.Column('person_id', sa.String(), nullable=False),
-    sa.Column('decision_id', sa.String(), nullable=False),
-    sa.Column('at', sa.DateTime(timezone=True), nullable=False),
-    sa.Column('publish_at', sa.DateTime(timezone=True), nullable=True),
-    sa.Column('valid_until', sa.DateTime(timezone=True), nullable=False),
-    sa.Column('ended_at', sa.DateTime(timezone=True), nullable=True),
-    sa.Column('ended_why', sa.String(), nullable=False),
-    sa.ForeignKeyConstraint(['submission_id'], ['submission.id'], ),
-    sa.PrimaryKeyConstraint('id')
+    op.create_index(op.f("ix_token_person_id"), "token", ["person_id"], unique=False)
+    op.create_table(
+        "authorisation",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("submission_id", sa.String(), nullable=False),
+        sa.Column("round", sa.Integer(), nullable=False),
+        sa.Column("digest", sa.String(), nullable=False),
+        sa.Column("channels", sa.JSON(), nullable=False),
+        sa.Column("person_id", sa.String(), nullable=False),
+        sa.Column("decision_id", sa.String(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("publish_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("valid_until", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("ended_why", sa.String(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["submission_id"],
+            ["submission.id"],
+        ),
+        sa.PrimaryKeyConstraint("id"),
     )
-    with op.batch_alter_table('authorisation', schema=None) as batch_op:
-        batch_op.create_index(batch_op.f('ix_authorisation_submission_id'), ['submission_id'], unique=False)
-
-    op.create_table('milestone',
-    sa.Column('id', sa.String(), nullable=False),
-    sa.Column('submission_id', sa.String(), nullable=False),
-    sa.Column('step_id', sa.String(), nullable=False),
-    sa.Column('kind', sa.String(), nullable=False),
-    sa.Column('mark', sa.String(), nullable=False),
-    sa.Column('at', sa.DateTime(timezone=True), nullable=False),
-    sa.Column('fired_at', sa.DateTime(timezone=True), nullable=True),
-    sa.Column('dropped', sa.Boolean(), nullable=False),
-    sa.Column('shown', sa.JSON(), nullable=False),
-    sa.ForeignKeyConstraint(['submission_id'], ['submission.id'], ),
-    sa.PrimaryKeyConstraint('id'),
-    sa.UniqueConstraint('submission_id', 'step_id', 'mark')
+    op.create_index(
+        op.f("ix_authorisation_submission_id"), "authorisation", ["submission_id"], unique=False
     )
-    with op.batch_alter_table('milestone', schema=None) as batch_op:
-        batch_op.create_index('ix_milestone_due', ['submission_id', 'fired_at', 'at'], unique=False)
-
-    op.create_table('outbox',
-    sa.Column('id', sa.String(), nullable=False),
-    sa.Column('submission_id', sa.String(), nullable=False),
-    sa.Column('reason', sa.String(), nullable=False),
-    sa.Column('at', sa.DateTime(timezone=True), nullable=False),
-    sa.Column('done_at', sa.DateTime(timezone=True), nullable=True),
-    sa.Column('attempts', sa.Integer(), nullable=False),
-    sa.Column('next_try_at', sa.DateTime(timezone=True), nullable=False),
-    sa.ForeignKeyConstraint(['submission_id'], ['submission.id'], ),
-    sa.PrimaryKeyConstraint('id')
+    op.create_table(
+        "milestone",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("submission_id", sa.String(), nullable=False),
+        sa.Column("step_id", sa.String(), nullable=False),
+        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("mark", sa.String(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("fired_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("dropped", sa.Boolean(), nullable=False),
+        sa.Column("shown", sa.JSON(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["submission_id"],
+            ["submission.id"],
+        ),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("submission_id", "step_id", "mark"),
     )
-    with op.batch_alter_table('outbox', schema=None) as batch_op:
-        batch_op.create_index('ix_outbox_due', ['done_at', 'next_try_at'], unique=False)
-        batch_op.create_index(batch_op.f('ix_outbox_submission_id'), ['submission_id'], unique=False)
-
-    op.create_table('publication',
-    sa.Column('id', sa.String(), nullable=False),
-    sa.Column('submission_id', sa.String(), nullable=False),
-    sa.Column('channel', sa.String(), nullable=False),
-    sa.Column('generation', sa.Integer(), nullable=False),
-    sa.Column('authorisation_id', sa.String(), nullable=False),
-    sa.Column('digest', sa.String(), nullable=False),
-    sa.Column('rendered_digest', sa.String(), nullable=False),
-    sa.Column('state', sa.String(), nullable=False),
-    sa.Column('wanted', sa.String(), nullable=False),
-    sa.Column('url', sa.String(), nullable=False),
-    sa.Column('detail', sa.String(), nullable=False),
-    sa.Column('reference', sa.String(), nullable=False),
-    sa.Column('at', sa.DateTime(timezone=True), nullable=False),
-    sa.Column('live_at', sa.DateTime(timezone=True), nullable=True),
-    sa.ForeignKeyConstraint(['submission_id'], ['submission.id'], ),
-    sa.PrimaryKeyConstraint('id'),
-    sa.UniqueConstraint('submission_id', 'channel', 'generation')
+    op.create_index(
+        "ix_milestone_due", "milestone", ["submission_id", "fired_at", "at"], unique=False
     )
-    op.create_table('remark',
-    sa.Column('id', sa.String(), nullable=False),
-    sa.Column('submission_id', sa.String(), nullable=False),
-    sa.Column('kind', sa.String(), nullable=False),
-    sa.Column('step_key', sa.String(), nullable=False),
-    sa.Column('person_id', sa.String(), nullable=False),
-    sa.Column('organisation', sa.String(), nullable=False),
-    sa.Column('text', sa.Text(), nullable=False),
-    sa.Column('anchor', sa.String(), nullable=False),
-    sa.Column('at', sa.DateTime(timezone=True), nullable=False),
-    sa.ForeignKeyConstraint(['person_id'], ['person.id'], ),
-    sa.ForeignKeyConstraint(['submission_id'], ['submission.id'], ),
-    sa.PrimaryKeyConstraint('id')
+    op.create_table(
+        "outbox",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("submission_id", sa.String(), nullable=False),
+        sa.Column("reason", sa.String(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("done_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("next_try_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["submission_id"],
+            ["submission.id"],
+        ),
+        sa.PrimaryKeyConstraint("id"),
     )
-    with op.batch_alter_table('remark', schema=None) as batch_op:
-        batch_op.create_index(batch_op.f('ix_remark_submission_id'), ['submission_id'], unique=False)
-
-    op.create_table('step',
-    sa.Column('id', sa.String(), nullable=False),
-    sa.Column('submission_id', sa.String(), nullable=False),
-    sa.Column('key', sa.String(), nullable=False),
-    sa.Column('unit_id', sa.String(), nullable=False),
-    sa.Column('round', sa.Integer(), nullable=False),
-    sa.Column('position', sa.Integer(), nullable=False),
-    sa.Column('role', sa.String(), nullable=False),
-    sa.Column('tier', sa.Integer(), nullable=False),
-    sa.Column('proof', sa.Integer(), nullable=False),
-    sa.Column('group', sa.String(), nullable=False),
-    sa.Column('limit', sa.String(), nullable=False),
-    sa.Column('on_timeout', sa.String(), nullable=False),
-    sa.Column('origin', sa.String(), nullable=False),
-    sa.Column('state', sa.String(), nullable=False),
-    sa.Column('opened_at', sa.DateTime(timezone=True), nullable=True),
-    sa.Column('due_at', sa.DateTime(timezone=True), nullable=True),
-    sa.Column('decided_at', sa.DateTime(timezone=True), nullable=True),
-    sa.Column('overdue_at', sa.DateTime(timezone=True), nullable=True),
-    sa.Column('explanation', sa.JSON(), nullable=False),
-    sa.Column('reminders_sent', sa.Integer(), nullable=False),
-    sa.Column('repeats', sa.Integer(), nullable=False),
-    sa.Column('escalated', sa.Integer(), nullable=False),
-    sa.Column('only_for', sa.String(), nullable=False),
-    sa.Column('clock', sa.Integer(), nullable=False),
-    sa.ForeignKeyConstraint(['submission_id'], ['submission.id'], ),
-    sa.PrimaryKeyConstraint('id'),
-    sa.UniqueConstraint('submission_id', 'key', 'unit_id', 'round')
+    op.create_index("ix_outbox_due", "outbox", ["done_at", "next_try_at"], unique=False)
+    op.create_index(op.f("ix_outbox_submission_id"), "outbox", ["submission_id"], unique=False)
+    op.create_table(
+        "publication",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("submission_id", sa.String(), nullable=False),
+        sa.Column("channel", sa.String(), nullable=False),
+        sa.Column("generation", sa.Integer(), nullable=False),
+        sa.Column("authorisation_id", sa.String(), nullable=False),
+        sa.Column("digest", sa.String(), nullable=False),
+        sa.Column("rendered_digest", sa.String(), nullable=False),
+        sa.Column("state", sa.String(), nullable=False),
+        sa.Column("wanted", sa.String(), nullable=False),
+        sa.Column("url", sa.String(), nullable=False),
+        sa.Column("detail", sa.String(), nullable=False),
+        sa.Column("reference", sa.String(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("live_at", sa.DateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["submission_id"],
+            ["submission.id"],
+        ),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("submission_id", "channel", "generation"),
     )
-    with op.batch_alter_table('step', schema=None) as batch_op:
-        batch_op.create_index('ix_step_open', ['state', 'due_at'], unique=False)
-
-    op.create_table('version',
-    sa.Column('id', sa.String(), nullable=False),
-    sa.Column('submission_id', sa.String(), nullable=False),
-    sa.Column('no', sa.Integer(), nullable=False),
-    sa.Column('title', sa.String(), nullable=False),
-    sa.Column('body', sa.Text(), nullable=False),
-    sa.Column('attachments', sa.JSON(), nullable=False),
-    sa.Column('source', sa.JSON(), nullable=False),
-    sa.Column('links', sa.JSON(), nullable=False),
-    sa.Column('digest', sa.String(), nullable=False),
-    sa.Column('text_digest', sa.String(), nullable=False),
-    sa.Column('base_no', sa.Integer(), nullable=False),
-    sa.Column('change', sa.String(), nullable=False),
-    sa.Column('figures_changed', sa.Boolean(), nullable=False),
-    sa.Column('author_id', sa.String(), nullable=False),
-    sa.Column('author_role', sa.String(), nullable=False),
-    sa.Column('proofread', sa.Boolean(), nullable=False),
-    sa.Column('note', sa.String(), nullable=False),
-    sa.Column('at', sa.DateTime(timezone=True), nullable=False),
-    sa.ForeignKeyConstraint(['author_id'], ['person.id'], ),
-    sa.ForeignKeyConstraint(['submission_id'], ['submission.id'], ),
-    sa.PrimaryKeyConstraint('id'),
-    sa.UniqueConstraint('submission_id', 'no')
+    op.create_table(
+        "remark",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("submission_id", sa.String(), nullable=False),
+        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("step_key", sa.String(), nullable=False),
+        sa.Column("person_id", sa.String(), nullable=False),
+        sa.Column("organisation", sa.String(), nullable=False),
+        sa.Column("text", sa.Text(), nullable=False),
+        sa.Column("anchor", sa.String(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["person_id"],
+            ["person.id"],
+        ),
+        sa.ForeignKeyConstraint(
+            ["submission_id"],
+            ["submission.id"],
+        ),
+        sa.PrimaryKeyConstraint("id"),
     )
-    with op.batch_alter_table('version', schema=None) as batch_op:
-        batch_op.create_index(batch_op.f('ix_version_text_digest'), ['text_digest'], unique=False)
-
-    op.create_table('attempt',
-    sa.Column('id', sa.String(), nullable=False),
-    sa.Column('publication_id', sa.String(), nullable=False),
-    sa.Column('no', sa.Integer(), nullable=False),
-    sa.Column('deed', sa.String(), nullable=False),
-    sa.Column('started_at', sa.DateTime(timezone=True), nullable=False),
-    sa.Column('ended_at', sa.DateTime(timezone=True), nullable=True),
-    sa.Column('outcome', sa.String(), nullable=False),
-    sa.Column('detail', sa.String(), nullable=False),
-    sa.ForeignKeyConstraint(['publication_id'], ['publication.id'], ),
-    sa.PrimaryKeyConstraint('id'),
-    sa.UniqueConstraint('publication_id', 'no')
+    op.create_index(op.f("ix_remark_submission_id"), "remark", ["submission_id"], unique=False)
+    op.create_table(
+        "step",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("submission_id", sa.String(), nullable=False),
+        sa.Column("key", sa.String(), nullable=False),
+        sa.Column("unit_id", sa.String(), nullable=False),
+        sa.Column("round", sa.Integer(), nullable=False),
+        sa.Column("position", sa.Integer(), nullable=False),
+        sa.Column("role", sa.String(), nullable=False),
+        sa.Column("tier", sa.Integer(), nullable=False),
+        sa.Column("proof", sa.Integer(), nullable=False),
+        sa.Column("group", sa.String(), nullable=False),
+        sa.Column("limit", sa.String(), nullable=False),
+        sa.Column("on_timeout", sa.String(), nullable=False),
+        sa.Column("origin", sa.String(), nullable=False),
+        sa.Column("state", sa.String(), nullable=False),
+        sa.Column("opened_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("due_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("decided_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("overdue_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("explanation", sa.JSON(), nullable=False),
+        sa.Column("reminders_sent", sa.Integer(), nullable=False),
+        sa.Column("repeats", sa.Integer(), nullable=False),
+        sa.Column("escalated", sa.Integer(), nullable=False),
+        sa.Column("only_for", sa.String(), nullable=False),
+        sa.Column("clock", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["submission_id"],
+            ["submission.id"],
+        ),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("submission_id", "key", "unit_id", "round"),
     )
-    op.create_table('decision',
-    sa.Column('id', sa.String(), nullable=False),
-    sa.Column('submission_id', sa.String(), nullable=False),
-    sa.Column('step_id', sa.String(), nullable=False),
-    sa.Column('closes_step_id', sa.String(), nullable=True),
-    sa.Column('key', sa.String(), nullable=False),
-    sa.Column('unit_id', sa.String(), nullable=False),
-    sa.Column('round', sa.Integer(), nullable=False),
-    sa.Column('tier', sa.Integer(), nullable=False),
-    sa.Column('proof', sa.Integer(), nullable=False),
-    sa.Column('verdict', sa.String(), nullable=False),
-    sa.Column('digest', sa.String(), nullable=False),
-    sa.Column('person_id', sa.String(), nullable=False),
-    sa.Column('acting_for_id', sa.String(), nullable=True),
-    sa.Column('role', sa.String(), nullable=False),
-    sa.Column('grant_id', sa.String(), nullable=False),
-    sa.Column('why', sa.String(), nullable=False),
-    sa.Column('opinion', sa.Text(), nullable=False),
-    sa.Column('reason_code', sa.String(), nullable=False),
-    sa.Column('return_to', sa.String(), nullable=False),
-    sa.Column('checklist', sa.JSON(), nullable=False),
-    sa.Column('findings_seen', sa.JSON(), nullable=False),
-    sa.Column('way_in', sa.String(), nullable=False),
-    sa.Column('at', sa.DateTime(timezone=True), nullable=False),
-    sa.Column('decided_at', sa.DateTime(timezone=True), nullable=True),
-    sa.Column('lapsed_at', sa.DateTime(timezone=True), nullable=True),
-    sa.Column('request_hash', sa.String(), nullable=False),
-    sa.Column('answer', sa.JSON(), nullable=False),
-    sa.ForeignKeyConstraint(['person_id'], ['person.id'], ),
-    sa.ForeignKeyConstraint(['step_id'], ['step.id'], ),
-    sa.ForeignKeyConstraint(['submission_id'], ['submission.id'], ),
-    sa.PrimaryKeyConstraint('id'),
-    sa.UniqueConstraint('closes_step_id')
+    op.create_index("ix_step_open", "step", ["state", "due_at"], unique=False)
+    op.create_table(
+        "version",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("submission_id", sa.String(), nullable=False),
+        sa.Column("no", sa.Integer(), nullable=False),
+        sa.Column("title", sa.String(), nullable=False),
+        sa.Column("body", sa.Text(), nullable=False),
+        sa.Column("attachments", sa.JSON(), nullable=False),
+        sa.Column("source", sa.JSON(), nullable=False),
+        sa.Column("links", sa.JSON(), nullable=False),
+        sa.Column("digest", sa.String(), nullable=False),
+        sa.Column("text_digest", sa.String(), nullable=False),
+        sa.Column("base_no", sa.Integer(), nullable=False),
+        sa.Column("change", sa.String(), nullable=False),
+        sa.Column("figures_changed", sa.Boolean(), nullable=False),
+        sa.Column("author_id", sa.String(), nullable=False),
+        sa.Column("author_role", sa.String(), nullable=False),
+        sa.Column("proofread", sa.Boolean(), nullable=False),
+        sa.Column("note", sa.String(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["author_id"],
+            ["person.id"],
+        ),
+        sa.ForeignKeyConstraint(
+            ["submission_id"],
+            ["submission.id"],
+        ),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("submission_id", "no"),
     )
-    with op.batch_alter_table('decision', schema=None) as batch_op:
-        batch_op.create_index('ix_decision_person', ['person_id', 'at'], unique=False)
-        batch_op.create_index('ix_decision_submission', ['submission_id', 'at'], unique=False)
-
-    op.create_table('stepperson',
-    sa.Column('step_id', sa.String(), nullable=False),
-    sa.Column('person_id', sa.String(), nullable=False),
-    sa.Column('submission_id', sa.String(), nullable=False),
-    sa.Column('why', sa.String(), nullable=False),
-    sa.Column('active', sa.Boolean(), nullable=False),
-    sa.Column('since', sa.DateTime(timezone=True), nullable=False),
-    sa.ForeignKeyConstraint(['person_id'], ['person.id'], ),
-    sa.ForeignKeyConstraint(['step_id'], ['step.id'], ),
-    sa.PrimaryKeyConstraint('step_id', 'person_id')
+    op.create_index(op.f("ix_version_text_digest"), "version", ["text_digest"], unique=False)
+    op.create_table(
+        "attempt",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("publication_id", sa.String(), nullable=False),
+        sa.Column("no", sa.Integer(), nullable=False),
+        sa.Column("deed", sa.String(), nullable=False),
+        sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("outcome", sa.String(), nullable=False),
+        sa.Column("detail", sa.String(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["publication_id"],
+            ["publication.id"],
+        ),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("publication_id", "no"),
     )
-    with op.batch_alter_table('stepperson', schema=None) as batch_op:
-        batch_op.create_index('ix_step_person', ['person_id', 'active', 'step_id'], unique=False)
-        batch_op.create_index(batch_op.f('ix_stepperson_submission_id'), ['submission_id'], unique=False)
-
+    op.create_table(
+        "decision",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("submission_id", sa.String(), nullable=False),
+        sa.Column("step_id", sa.String(), nullable=False),
+        sa.Column("closes_step_id", sa.String(), nullable=True),
+        sa.Column("key", sa.String(), nullable=False),
+        sa.Column("unit_id", sa.String(), nullable=False),
+        sa.Column("round", sa.Integer(), nullable=False),
+        sa.Column("tier", sa.Integer(), nullable=False),
+        sa.Column("proof", sa.Integer(), nullable=False),
+        sa.Column("verdict", sa.String(), nullable=False),
+        sa.Column("digest", sa.String(), nullable=False),
+        sa.Column("person_id", sa.String(), nullable=False),
+        sa.Column("acting_for_id", sa.String(), nullable=True),
+        sa.Column("role", sa.String(), nullable=False),
+        sa.Column("grant_id", sa.String(), nullable=False),
+        sa.Column("why", sa.String(), nullable=False),
+        sa.Column("opinion", sa.Text(), nullable=False),
+        sa.Column("reason_code", sa.String(), nullable=False),
+        sa.Column("return_to", sa.String(), nullable=False),
+        sa.Column("checklist", sa.JSON(), nullable=False),
+        sa.Column("findings_seen", sa.JSON(), nullable=False),
+        sa.Column("way_in", sa.String(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("decided_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("lapsed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("request_hash", sa.String(), nullable=False),
+        sa.Column("answer", sa.JSON(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["person_id"],
+            ["person.id"],
+        ),
+        sa.ForeignKeyConstraint(
+            ["step_id"],
+            ["step.id"],
+        ),
+        sa.ForeignKeyConstraint(
+            ["submission_id"],
+            ["submission.id"],
+        ),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("closes_step_id"),
+    )
+    op.create_index("ix_decision_person", "decision", ["person_id", "at"], unique=False)
+    op.create_index("ix_decision_submission", "decision", ["submission_id", "at"], unique=False)
+    op.create_table(
+        "stepperson",
+        sa.Column("step_id", sa.String(), nullable=False),
+        sa.Column("person_id", sa.String(), nullable=False),
+        sa.Column("submission_id", sa.String(), nullable=False),
+        sa.Column("why", sa.String(), nullable=False),
+        sa.Column("active", sa.Boolean(), nullable=False),
+        sa.Column("since", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["person_id"],
+            ["person.id"],
+        ),
+        sa.ForeignKeyConstraint(
+            ["step_id"],
+            ["step.id"],
+        ),
+        sa.PrimaryKeyConstraint("step_id", "person_id"),
+    )
+    op.create_index(
+        "ix_step_person", "stepperson", ["person_id", "active", "step_id"], unique=False
+    )
+    op.create_index(
+        op.f("ix_stepperson_submission_id"), "stepperson", ["submission_id"], unique=False
+    )
