@@ -63,24 +63,23 @@ class Notifier:
             log.warning("notices_failed", count=len(failed))
         return len(sent)
 
-    def letter(self, notice: Notice, person: PersonRow, row: Submission) -> EmailMessage:
+    def letter(
+        self, notice: Notice, person: PersonRow, row: Submission | None
+    ) -> EmailMessage:
         """Return the mail of a notice; C and D show number and category alone."""
-        grave = row.category in (Category.EMERGENCY, Category.PUBLIC_OPINION)
-        name = text(f"category.{row.category}", self._language)
         shown = {
-            "number": row.number,
-            "title": name if grave else row.title,
-            "category": name,
+            **self._about(row),
             "step": text(f"step.{notice.shown.get('step', '')}", self._language),
             "due": _local(notice.shown.get("due_at")),
             "times": notice.shown.get("times", ""),
             "name": person.name,
-            "url": f"{self._public_url}/items/{row.id}",
+            "rules": ", ".join(notice.shown.get("rules", ())),
         }
         why, _, of = notice.why.partition(":")
         message = EmailMessage()
         message["Message-ID"] = f"<{notice.id}@sanshen>"
-        message["In-Reply-To"] = message["References"] = f"<item-{row.id}@sanshen>"
+        if row is not None:
+            message["In-Reply-To"] = message["References"] = f"<item-{row.id}@sanshen>"
         message["From"] = self._sender
         message["To"] = person.email or f"{person.username}@localhost"
         message["Subject"] = text(f"notice.{notice.kind}.subject", self._language, **shown)
@@ -89,6 +88,19 @@ class Notifier:
         message.set_content(f"{person.name}：\n\n{body}\n{reason}\n\n{shown['url']}\n")
         return message
 
+    def _about(self, row: Submission | None) -> dict[str, str]:
+        """Return what may be said of an item; C and D show number and category alone."""
+        if row is None:
+            return {"number": "", "title": "", "category": "", "url": self._public_url}
+        name = text(f"category.{row.category}", self._language)
+        grave = row.category in (Category.EMERGENCY, Category.PUBLIC_OPINION)
+        return {
+            "number": row.number,
+            "title": name if grave else row.title,
+            "category": name,
+            "url": f"{self._public_url}/items/{row.id}",
+        }
+
 
 def _local(moment: Any) -> str:
     if not moment:
@@ -96,11 +108,13 @@ def _local(moment: Any) -> str:
     return datetime.fromisoformat(str(moment)).astimezone(ZONE).strftime("%Y年%m月%d日 %H:%M")
 
 
-def _waiting(session: Session, now: datetime) -> list[tuple[Notice, PersonRow, Submission]]:
+def _waiting(
+    session: Session, now: datetime
+) -> list[tuple[Notice, PersonRow, Submission | None]]:
     rows = session.exec(
         select(Notice, PersonRow, Submission)
         .join(PersonRow, col(PersonRow.id) == col(Notice.person_id))
-        .join(Submission, col(Submission.id) == col(Notice.submission_id))
+        .join(Submission, col(Submission.id) == col(Notice.submission_id), isouter=True)
         .where(col(Notice.mailed_at).is_(None))
         .where(Notice.next_try_at <= now)
         .order_by(col(Notice.next_try_at))

@@ -113,6 +113,7 @@ def demo(
     data: Annotated[
         Path | None, typer.Option(help="Keep it here; else in a folder that is removed.")
     ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Show a day at the bureau without a browser.
 
@@ -120,7 +121,7 @@ def demo(
     """
     from starter.demo import run_demo
 
-    raise typer.Exit(run_demo(data))
+    raise typer.Exit(run_demo(data, as_json=as_json))
 
 
 @app.command()

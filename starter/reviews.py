@@ -18,6 +18,7 @@ from temporalio.service import RPCError
 from review.acts import acting, deciding, editing, item, reading, showing, submitting
 from review.acts.forms import form_html
 from review.acts.repeats import once, request_hash
+from review.acts.stopping import remember_stop, shown, stop_findings, stopped
 from review.acts.visibility import require_visible
 from review.engine import connect
 from review.ids import new_id
@@ -37,7 +38,7 @@ from review.rules.errors import (
 )
 from review.rules.values import Role
 from review.settings import Settings
-from workflows.names import submission_workflow_id
+from workflows.names import TASK_QUEUE, submission_workflow_id
 from workflows.nudges import nudge
 from workflows.submission import SubmissionWorkflow
 
@@ -63,10 +64,12 @@ class Reviews:
         client: Client | None,
         *,
         clock: Callable[[], datetime] = system_clock,
+        task_queue: str = TASK_QUEUE,
     ) -> None:
         self._ledger = ledger
         self._client = client
         self._clock = clock
+        self._task_queue = task_queue
 
     # --- acts ---------------------------------------------------------------------------------
 
@@ -146,7 +149,7 @@ class Reviews:
 
     async def check(self, person: Person, draft: Json) -> Json:
         """Screen a text without storing it."""
-        return {"findings": []}
+        return {"findings": shown(stop_findings(draft))}
 
     async def _do(
         self,
@@ -159,6 +162,12 @@ class Reviews:
         submission_id: str = "",
     ) -> Json:
         """Run an act in one transaction; a refusal changes nothing and leaves an audit line."""
+        findings = stop_findings(request)
+        if findings:  # before anything is stored (R1.3-4)
+            await self._ledger.run(
+                remember_stop, person, what, request, findings, way_in, self._clock()
+            )
+            raise stopped(findings)
         hash_ = request_hash(f"{what}:{submission_id}", request) if key else ""
 
         def transaction(session: Session) -> Json:
@@ -212,8 +221,9 @@ class Reviews:
             return answer | {"delivered": False}
         category, unit, reason = answer.get("category", ""), answer.get("unit", ""), "act"
         taken = await nudge(
-            self._client, submission_id, reason=reason, category=category, unit=unit, first=first
-        )
+            self._client, submission_id, reason=reason, category=category, unit=unit, first=first,
+            task_queue=self._task_queue,
+        )  # fmt: skip
         return answer | {"delivered": taken}
 
     # --- reads --------------------------------------------------------------------------------

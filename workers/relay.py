@@ -12,6 +12,7 @@ from activities.notify import Notifier
 from review.records.engine import Ledger
 from review.records.tables import Outbox, Submission
 from review.rules.errors import LedgerUnavailableError
+from workflows.names import TASK_QUEUE
 from workflows.nudges import nudge
 
 log = structlog.get_logger()
@@ -27,12 +28,19 @@ class Relay:
     """Looks at the outbox again and again; a turn of the workflow marks what it has seen."""
 
     def __init__(
-        self, ledger: Ledger, client: Client, notifier: Notifier, clock: Callable[[], datetime]
+        self,
+        ledger: Ledger,
+        client: Client,
+        notifier: Notifier,
+        clock: Callable[[], datetime],
+        *,
+        task_queue: str = TASK_QUEUE,
     ) -> None:
         self._ledger = ledger
         self._client = client
         self._notifier = notifier
         self._clock = clock
+        self._task_queue = task_queue
 
     async def run(self) -> None:
         """Relay until cancelled; a ledger or engine that is away is only waited for."""
@@ -59,8 +67,9 @@ class Relay:
         took: list[str] = []
         for submission, category, unit, reason in owed:
             if not await nudge(
-                self._client, submission, reason=reason, category=category, unit=unit
-            ):
+                self._client, submission, reason=reason, category=category, unit=unit,
+                task_queue=self._task_queue,
+            ):  # fmt: skip
                 log.warning("engine_away", owed=len(owed))
                 break
             took.append(submission)

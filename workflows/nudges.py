@@ -26,7 +26,14 @@ PATIENCE = timedelta(seconds=2)
 
 
 async def nudge(
-    client: Client, submission: str, *, reason: str, category: str, unit: str, first: bool = False
+    client: Client,
+    submission: str,
+    *,
+    reason: str,
+    category: str,
+    unit: str,
+    first: bool = False,
+    task_queue: str = TASK_QUEUE,
 ) -> bool:
     """Tell a workflow that its ledger changed; True when the engine has taken it durably.
 
@@ -42,7 +49,7 @@ async def nudge(
             SubmissionWorkflow.run,
             SubmissionRef(submission_id=submission),
             id=submission_workflow_id(submission),
-            task_queue=TASK_QUEUE,
+            task_queue=task_queue,
             id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
             search_attributes=TypedSearchAttributes(

@@ -115,8 +115,6 @@ def test_act_is_one_statement_each(ledger):
 # --- PostgreSQL ---------------------------------------------------------------------------------
 
 
-
-
 def of_postgres(test):
     return pytest.mark.parametrize("ledger", ["postgresql"], indirect=True)(test)
 
@@ -140,7 +138,9 @@ def test_deadlock_is_tried_again(ledger):
             both.wait()
         count_up(session, second)
 
-    threads = [threading.Thread(target=ledger.write, args=(crosswise, *way)) for way in ((1, 2), (2, 1))]
+    threads = [
+        threading.Thread(target=ledger.write, args=(crosswise, *way)) for way in ((1, 2), (2, 1))
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
