@@ -50,9 +50,7 @@ class Advancer:
         ahead = request.now - now
         behind = now - self._engine_clock()
         if ahead > APART or behind > APART:
-            raise ApplicationError(
-                f"clocks are apart by {max(ahead, behind)}", type="ClockApart"
-            )
+            raise ApplicationError(f"clocks are apart by {max(ahead, behind)}", type="ClockApart")
         try:
             return await self._ledger.run(advance, request.submission_id, now)
         except NotFoundError as error:

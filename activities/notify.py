@@ -63,9 +63,7 @@ class Notifier:
             log.warning("notices_failed", count=len(failed))
         return len(sent)
 
-    def letter(
-        self, notice: Notice, person: PersonRow, row: Submission | None
-    ) -> EmailMessage:
+    def letter(self, notice: Notice, person: PersonRow, row: Submission | None) -> EmailMessage:
         """Return the mail of a notice; C and D show number and category alone."""
         shown = {
             **self._about(row),
@@ -108,9 +106,7 @@ def _local(moment: Any) -> str:
     return datetime.fromisoformat(str(moment)).astimezone(ZONE).strftime("%Y年%m月%d日 %H:%M")
 
 
-def _waiting(
-    session: Session, now: datetime
-) -> list[tuple[Notice, PersonRow, Submission | None]]:
+def _waiting(session: Session, now: datetime) -> list[tuple[Notice, PersonRow, Submission | None]]:
     rows = session.exec(
         select(Notice, PersonRow, Submission)
         .join(PersonRow, col(PersonRow.id) == col(Notice.person_id))

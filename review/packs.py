@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError
 
 from review.rules.calendar import Calendar
@@ -57,12 +58,14 @@ def load_pack(path: Path) -> Policy:
     Raises:
         PackError: Not there, not YAML, or against the rules of a pack; every mistake with its line.
     """
-    return _load(path, Policy)
+    policy: Policy = _load(path, Policy)
+    return policy
 
 
 def load_calendar(path: Path) -> Calendar:
     """Return a working calendar; PackError as for a pack."""
-    return _load(path, Calendar)
+    calendar: Calendar = _load(path, Calendar)
+    return calendar
 
 
 def digest_of(value: BaseModel) -> str:
@@ -122,13 +125,13 @@ def _line(tree: Any, where: list[str]) -> int:
     """Return the line of the deepest part of a place that the file has."""
     line = 1
     for part in where:
-        if isinstance(tree, dict) and part in tree:
+        if isinstance(tree, CommentedMap) and part in tree:
             line = tree.lc.key(part)[0] + 1
             tree = tree[part]
-        elif isinstance(tree, list) and part.isdecimal() and int(part) < len(tree):
+        elif isinstance(tree, CommentedSeq) and part.isdecimal() and int(part) < len(tree):
             line = tree.lc.item(int(part))[0] + 1
             tree = tree[int(part)]
-        elif isinstance(tree, list):
+        elif isinstance(tree, CommentedSeq):
             for index, one in enumerate(tree):
                 if isinstance(one, dict) and one.get("id") == part:
                     line, tree = tree.lc.item(index)[0] + 1, one

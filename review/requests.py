@@ -3,10 +3,9 @@
 Unknown fields are refused. The person who asks is never a field.
 """
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
-from typing_extensions import Annotated
 
 from review.rules.values import Category, Kind, Level, Verdict
 

@@ -102,9 +102,7 @@ class Reviews:
             )  # fmt: skip
 
         try:
-            answer = await self._do(
-                person, "decide", request, None, way_in, act, submission_id
-            )
+            answer = await self._do(person, "decide", request, None, way_in, act, submission_id)
         except KeyReusedError as error:
             if conflict_code != "key_reused":
                 raise RefusedError("key_reused") from error
@@ -123,9 +121,7 @@ class Reviews:
         """Take a new text: an answer after a return, or an edit in an edit step."""
 
         def act(session: Session, who: Person, now: datetime) -> Json:
-            return editing.new_version(
-                session, who, submission_id, request, way_in=way_in, now=now
-            )
+            return editing.new_version(session, who, submission_id, request, way_in=way_in, now=now)
 
         answer = await self._do(person, "version", request, key, way_in, act, submission_id)
         return await self._delivered(submission_id, answer)
@@ -248,9 +244,7 @@ class Reviews:
         shown = await self._seen(
             person,
             submission_id,
-            lambda session, found: showing.item_of(
-                session, person, found, self._clock(), language
-            ),
+            lambda session, found: showing.item_of(session, person, found, self._clock(), language),
         )
         return shown | {"workflow": await self._workflow(submission_id)}
 
@@ -301,9 +295,7 @@ class Reviews:
     async def submissions(
         self, person: Person, filters: Json, limit: int, after: str | None
     ) -> Json:
-        return await self._read(
-            reading.submissions, person, filters, limit, after, self._clock()
-        )
+        return await self._read(reading.submissions, person, filters, limit, after, self._clock())
 
     async def inbox(self, person: Person, limit: int = 50, after: str | None = None) -> Json:
         return await self._read(reading.inbox, person, limit, after, self._clock())
@@ -354,4 +346,3 @@ async def opened(settings: Settings) -> AsyncIterator[tuple[Reviews, Access]]:
         yield Reviews(ledger, client), Access(ledger)
     finally:
         ledger.close()
-

@@ -59,14 +59,18 @@ def sqlite_url(tmp_path: Path, sqlite_template: bytes) -> str:
 def ledger(request: pytest.FixtureRequest) -> Iterator[Ledger]:
     """A ledger with the office's roster, on both databases."""
     if request.param == "sqlite":
-        url = request.getfixturevalue("sqlite_url")
-    else:
-        from tests.postgres import fresh_database
+        opened = Ledger(request.getfixturevalue("sqlite_url"))
+        yield opened
+        opened.close()
+        return
+    address = request.getfixturevalue("postgres")
+    from tests.postgres import drop_database, fresh_database
 
-        url = fresh_database(request.getfixturevalue("postgres"))
+    url = fresh_database(address)
     opened = Ledger(url)
     yield opened
     opened.close()
+    drop_database(address, url)
 
 
 @pytest.fixture

@@ -91,9 +91,7 @@ async def serve(settings: Settings) -> None:
         log.info("worker_ready", task_queue=TASK_QUEUE)
         relaying = asyncio.create_task(relay.run())
         stopping = asyncio.create_task(stop.wait())
-        done, _ = await asyncio.wait(
-            {relaying, stopping}, return_when=asyncio.FIRST_COMPLETED
-        )
+        done, _ = await asyncio.wait({relaying, stopping}, return_when=asyncio.FIRST_COMPLETED)
         relaying.cancel()
         stopping.cancel()
         for task in done - {stopping}:

@@ -5,4 +5,3 @@ TASK_QUEUE = "sanshen"
 
 def submission_workflow_id(submission: str) -> str:
     return f"submission-{submission}"
-

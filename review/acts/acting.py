@@ -247,7 +247,9 @@ def _set_category(doing: Doing) -> dict[str, Any]:
     if (category, level) == (row.category, row.level):
         raise RefusedError("nothing_changed")
     if new < old:
-        lowering = [r for r in item.policy.lower_roles if any(h.role == r for h in doing.person.roles)]
+        lowering = [
+            r for r in item.policy.lower_roles if any(h.role == r for h in doing.person.roles)
+        ]
         if not lowering:
             raise NotAllowedError(act="set_category", needs="lower")
         doing.role = str(lowering[0])
@@ -369,9 +371,7 @@ def _late_opinion(doing: Doing) -> dict[str, Any]:
     """补签: an opinion given after its step was skipped and flagged (A-1)."""
     doing.need("step", "opinion")
     skipped = [
-        s
-        for s in doing.item.steps
-        if s.key == doing.request.step and s.state == StepState.SKIPPED
+        s for s in doing.item.steps if s.key == doing.request.step and s.state == StepState.SKIPPED
     ]
     if not skipped:
         raise RefusedError("step_not_skipped", step=doing.request.step)

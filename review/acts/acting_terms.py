@@ -15,6 +15,7 @@ RUNNING = (Status.IN_REVIEW, Status.AUTHORISED, Status.PUBLISHING)
 UNPUBLISHED = (Status.IN_REVIEW, Status.RETURNED, Status.HELD, Status.AUTHORISED)
 LIVE = (Status.PUBLISHED, Status.PARTLY_PUBLISHED, Status.PUBLISHING)
 
+
 @dataclass(frozen=True)
 class Terms:
     """Who may do an act (roles; unit roles for their own unit only), and in which statuses."""
@@ -37,11 +38,15 @@ TERMS: dict[str, Terms] = {
     "delegate": Terms(EVERYBODY),
     "set_category": Terms(
         (
-            Role.UNIT_HEAD, Role.CENTER_DEPUTY, Role.CENTER_CHIEF, *OFFICE, *LEADERS,
+            Role.UNIT_HEAD,
+            Role.CENTER_DEPUTY,
+            Role.CENTER_CHIEF,
+            *OFFICE,
+            *LEADERS,
             Role.PUBLICITY_LEADER,
         ),
         (Status.IN_REVIEW, Status.AUTHORISED, Status.RETURNED),
-    ),  # fmt: skip
+    ),
     "set_deadline": Terms((Role.SUPERVISOR, *FINAL_ROLES), RUNNING, reason=True),
     "hold": Terms(FINAL_ROLES, RUNNING, reason=True),
     "release": Terms(FINAL_ROLES, (Status.HELD,)),
@@ -54,12 +59,15 @@ TERMS: dict[str, Terms] = {
     "renew_authorisation": Terms(EVERYBODY, (Status.IN_REVIEW, *LIVE, Status.AUTHORISED)),
     "retract": Terms(
         (
-            Role.CENTER_DEPUTY, Role.CENTER_CHIEF, Role.PUBLISHER, Role.DUTY_OFFICER,
+            Role.CENTER_DEPUTY,
+            Role.CENTER_CHIEF,
+            Role.PUBLISHER,
+            Role.DUTY_OFFICER,
             Role.CHANNEL_OPERATOR,
         ),
         (*LIVE, Status.IN_REVIEW, Status.RETURNED),
         reason=True,
-    ),  # fmt: skip
+    ),
     "ratify_retraction": Terms(FINAL_ROLES),
     "correct": Terms(CENTER, (Status.PUBLISHED, Status.PARTLY_PUBLISHED), reason=True),
     "retry_channel": Terms((Role.PUBLISHER, Role.CHANNEL_OPERATOR, Role.CENTER_CHIEF), LIVE),

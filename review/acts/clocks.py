@@ -11,7 +11,7 @@ from review.records.tables import MilestoneRow, Step
 from review.rules import deadlines
 from review.rules.calendar import Calendar
 from review.rules.policy import Length, StepRule
-from review.rules.values import StepState
+from review.rules.values import Profile, StepState
 
 OUTLIVES = ("late_opinion", "ratify", "expiry_remind", "expiry_lead")  # an item that has ended
 
@@ -21,9 +21,7 @@ def milestones(item: Item) -> list[MilestoneRow]:
     kept: list[MilestoneRow] | None = getattr(item, "_milestones", None)
     if kept is None:
         kept = list(
-            item.session.exec(
-                select(MilestoneRow).where(MilestoneRow.submission_id == item.row.id)
-            )
+            item.session.exec(select(MilestoneRow).where(MilestoneRow.submission_id == item.row.id))
         )
         item._milestones = kept  # type: ignore[attr-defined]
     return kept
@@ -71,9 +69,9 @@ def drop_dead_milestones(item: Item, *, ended: bool) -> None:
         if milestone.step_id:
             if milestone.step_id not in alive:
                 drop(item, milestone)
-        elif ended and milestone.kind not in OUTLIVES:
-            drop(item, milestone)
-        elif milestone.kind.startswith("returned") and item.row.status != "returned":
+        elif (ended and milestone.kind not in OUTLIVES) or (
+            milestone.kind.startswith("returned") and item.row.status != "returned"
+        ):
             drop(item, milestone)
 
 
@@ -96,7 +94,7 @@ def anchor(item: Item) -> datetime:
     """Return the moment from which the whole item's clock runs (3.2); a correction's is its own."""
     if item.row.details.get("clock_from"):
         return datetime.fromisoformat(item.row.details["clock_from"])
-    wanted = str(item.policy.profiles[item.row.profile].anchor)
+    wanted = str(item.policy.profiles[Profile(item.row.profile)].anchor)
     moment: datetime | None = getattr(item.row, wanted)
     return moment or item.row.submitted_at
 
@@ -139,9 +137,7 @@ def start_step_clock(
             drop(item, milestone)
     if moved or due_at is not None:
         step.clock += 1
-    for one in deadlines.step_milestones(
-        item.policy, profile, rule, opened, step.due_at, calendar
-    ):
+    for one in deadlines.step_milestones(item.policy, profile, rule, opened, step.due_at, calendar):
         if step.clock and one.at <= now:
             continue  # said already, by the deadline that was replaced
         schedule(item, step.id, one.kind, f"{step.clock}/{one.mark}", one.at)

@@ -211,9 +211,7 @@ def close_open_steps(item: Item, now: datetime) -> None:
             item.lapse(step, now)
 
 
-def _tell_unit(
-    session: Session, item: Item, kind: str, decision: Decision, now: datetime
-) -> None:
+def _tell_unit(session: Session, item: Item, kind: str, decision: Decision, now: datetime) -> None:
     people = [(item.row.author_id, "author"), *notices.unit_people(session, item.row.unit_id, now)]
     people = [one for one in people if one[0] not in people_of(decision)]
     notices.tell(

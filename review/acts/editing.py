@@ -209,17 +209,13 @@ def _resume(session: Session, item: Item, *, changed: bool, now: datetime) -> No
     follow_profile(session, item, now)
     position = 0
     if not changed:
-        returned = next(
-            (d for d in reversed(item.decisions) if d.verdict == Verdict.RETURN), None
-        )
+        returned = next((d for d in reversed(item.decisions) if d.verdict == Verdict.RETURN), None)
         step = next((s for s in item.steps if returned and s.id == returned.step_id), None)
         position = step.position if step else 0
     item.restart_from(position, now, "answered")
 
 
-def _after_edit(
-    session: Session, item: Item, step: Step, version: Version, now: datetime
-) -> None:
+def _after_edit(session: Session, item: Item, step: Step, version: Version, now: datetime) -> None:
     """Let lapse what the new text has lost, and ask the unit again where it must answer."""
     if step.key == CERTIFY:
         return
@@ -232,9 +228,7 @@ def _after_edit(
         return
     ask_unit_again(item, step)
     people = notices.unit_people(session, item.row.unit_id, now)
-    notices.tell(
-        session, item, people, "edited", f"v{version.no}", now, change=version.change
-    )
+    notices.tell(session, item, people, "edited", f"v{version.no}", now, change=version.change)
 
 
 def ask_unit_again(item: Item, step: Step) -> None:

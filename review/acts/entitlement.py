@@ -225,7 +225,9 @@ def was_entitled(session: Session, item: Item, decision: DecisionLike) -> bool:
     if person is None or (person.disabled_at and person.disabled_at <= decision.at):
         return False
     began = grant.from_at <= decision.at
-    ended = any(end is not None and end <= decision.at for end in (grant.until_at, grant.revoked_at))
+    ended = any(
+        end is not None and end <= decision.at for end in (grant.until_at, grant.revoked_at)
+    )
     return began and not ended
 
 
@@ -235,7 +237,12 @@ def refresh_open_steps(session: Session, person_ids: set[str], now: datetime) ->
         select(Step)
         .join(StepPerson, col(StepPerson.step_id) == col(Step.id), isouter=True)
         .where(Step.state == StepState.OPEN)
-        .where(or_(col(StepPerson.person_id).in_(person_ids), col(Step.role).in_(_roles(session, person_ids))))
+        .where(
+            or_(
+                col(StepPerson.person_id).in_(person_ids),
+                col(Step.role).in_(_roles(session, person_ids)),
+            )
+        )
         .distinct()
     ).all()
     for step in open_steps:

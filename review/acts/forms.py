@@ -10,6 +10,7 @@ from review.acts.authorising import full_version
 from review.acts.item import Item
 from review.records.people import names
 from review.records.tables import Decision, Unit
+from review.rules.values import Profile
 from review.texts import text
 
 BOXES = {  # which decisions stand in which box; the order is the form's own, top to bottom
@@ -34,7 +35,7 @@ def form_html(session: Session, item: Item, language: str = "zh") -> str:
     """Return the form as a page to print."""
     row = item.row
     version = full_version(session, row.id, row.version)
-    form = item.policy.profiles[row.profile].form
+    form = item.policy.profiles[Profile(row.profile)].form
     approvals = [d for d in item.case.approvals() if isinstance(d, Decision)]
     people = names(session, {row.author_id, *(d.person_id for d in approvals)})
     zone = ZoneInfo(item.policy.timezone)
@@ -56,16 +57,20 @@ def form_html(session: Session, item: Item, language: str = "zh") -> str:
         }
         for label, keys in BOXES[form]
     ]
-    return _templates().get_template("form.html").render(
-        language=language,
-        t=lambda code: text(code, language),
-        form=form,
-        number=row.number,
-        title=version.title,
-        unit=session.get_one(Unit, row.unit_id).name,
-        author=people[row.author_id]["name"],
-        reviewer=opinion(head)["name"] if head else "",
-        repost=row.source_type in ("repost", "unified_release"),
-        source=version.source,
-        boxes=boxes,
+    return (
+        _templates()
+        .get_template("form.html")
+        .render(
+            language=language,
+            t=lambda code: text(code, language),
+            form=form,
+            number=row.number,
+            title=version.title,
+            unit=session.get_one(Unit, row.unit_id).name,
+            author=people[row.author_id]["name"],
+            reviewer=opinion(head)["name"] if head else "",
+            repost=row.source_type in ("repost", "unified_release"),
+            source=version.source,
+            boxes=boxes,
+        )
     )

@@ -29,8 +29,6 @@ from review.rules.plans import PlannedStep, plan
 from review.rules.policy import Policy
 from review.rules.values import Profile, StepState
 
-
-
 _policies: dict[str, Policy] = {}
 _calendars: dict[str, Calendar] = {}
 
@@ -264,4 +262,3 @@ def next_number(session: Session, year: int) -> str:
     session.add(counter)
     session.flush()
     return f"{year}-{counter.last:06d}"
-

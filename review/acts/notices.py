@@ -36,9 +36,7 @@ def tell(
     if not wanted:
         return 0
     keys = {p: f"{item.row.id}:{step_id}:{kind}:{mark}:{p}" for p in wanted}
-    written = set(
-        session.exec(select(Notice.key).where(col(Notice.key).in_(list(keys.values()))))
-    )
+    written = set(session.exec(select(Notice.key).where(col(Notice.key).in_(list(keys.values())))))
     fresh = 0
     for person, why in wanted.items():
         if keys[person] in written:

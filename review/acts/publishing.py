@@ -152,9 +152,9 @@ def _watch(item: Item, authorisation: Authorisation | None, ready: bool, now: da
             authorisation=authorisation.id,
         )  # fmt: skip
     goes_live = f"go_live:{authorisation.id}"
-    if ready and authorisation.publish_at and authorisation.publish_at > now:
-        if goes_live not in known:
-            schedule(item, "", "go_live", goes_live, authorisation.publish_at)
+    set_for = authorisation.publish_at
+    if ready and set_for and set_for > now and goes_live not in known:
+        schedule(item, "", "go_live", goes_live, set_for)
 
 
 def _watch_expiry(item: Item) -> None:
@@ -202,9 +202,7 @@ def claim(
             publication = _claimed(item, authorisation, channel, generation, now)
         may_send = not why
     attempts = session.exec(
-        select(Attempt)
-        .where(Attempt.publication_id == publication.id)
-        .where(Attempt.deed == deed)
+        select(Attempt).where(Attempt.publication_id == publication.id).where(Attempt.deed == deed)
     ).all()
     if not may_send and not attempts:
         raise RefusedError("gate_closed", why=why)
@@ -294,10 +292,12 @@ def _generation_problems(
     before = [p for p in item.publications() if p.channel == channel]
     if generation != len(before) + 1:
         return ["generation"]
-    if before and before[-1].state not in (PublicationState.FAILED, PublicationState.RETRACTED):
-        if not (before[-1].state == PublicationState.LIVE and before[-1].digest != item.row.digest):
-            return ["generation"]
-    return []
+    last = before[-1] if before else None
+    gone = (PublicationState.FAILED, PublicationState.RETRACTED)
+    if last is None or last.state in gone:
+        return []
+    corrects = last.state == PublicationState.LIVE and last.digest != item.row.digest
+    return [] if corrects else ["generation"]
 
 
 def _claimed(

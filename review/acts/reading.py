@@ -87,7 +87,7 @@ def submissions(
         statement = statement.where(
             or_(
                 col(Submission.title).contains(wanted, autoescape=True),
-                Submission.number == wanted,
+                col(Submission.number) == wanted,
             )
         )
     if filters.get("from"):
@@ -101,9 +101,7 @@ def submissions(
     return {"items": items, "next": items[-1]["id"] if len(rows) > limit else None}
 
 
-def inbox(
-    session: Session, person: Person, limit: int, after: str | None, now: datetime
-) -> Json:
+def inbox(session: Session, person: Person, limit: int, after: str | None, now: datetime) -> Json:
     """Return what waits for this person, least time left first (feature 2)."""
     principals = [person.id] + list(
         session.exec(
@@ -122,7 +120,7 @@ def inbox(
         .subquery()
     )
     statement = (
-        select(Step, Submission, Unit.name, asked.c[1], asked.c[2])
+        select(Step, Submission, Unit.name, asked.c[1], asked.c[2])  # type: ignore[call-overload]
         .join(asked, asked.c.step_id == col(Step.id))
         .join(Submission, col(Submission.id) == col(Step.submission_id))
         .join(Unit, col(Unit.id) == col(Submission.unit_id))
@@ -199,7 +197,9 @@ def board(session: Session, person: Person, now: datetime) -> Json:
         .where(col(StepPerson.active).is_(True))
     ).all()
     done = session.exec(
-        select(Notice.step_id, Notice.kind, func.count(func.distinct(Notice.at)), func.max(Notice.at))
+        select(
+            Notice.step_id, Notice.kind, func.count(func.distinct(Notice.at)), func.max(Notice.at)
+        )
         .where(col(Notice.step_id).in_(step_ids))
         .where(col(Notice.kind).in_(["remind", "overdue", "escalated", "urge"]))
         .group_by(col(Notice.step_id), col(Notice.kind))
@@ -267,19 +267,19 @@ def statistics(
         raise MalformedError(errors=[{"field": "by", "message": "unknown_value", "value": by}])
     to = to or now
     from_ = from_ or to - timedelta(days=31)
-    returned = (
-        select(Decision.submission_id).where(Decision.verdict == Verdict.RETURN).distinct()
-    )
+    returned = select(Decision.submission_id).where(Decision.verdict == Verdict.RETURN).distinct()
     adopted = col(Submission.published_at).is_not(None)
     rows = session.exec(
-        select(
+        select(  # type: ignore[call-overload]
             columns[by],
             func.count(),
             func.sum(case((adopted, 1), else_=0)),
             func.sum(case((col(Submission.id).in_(returned), 1), else_=0)),
             func.sum(case((col(Submission.overdue_at).is_not(None), 1), else_=0)),
-            func.sum(case((Submission.status == Status.RETRACTED, 1), else_=0)),
-            func.sum(case((col(Submission.source_type).in_(["repost", "unified_release"]), 1), else_=0)),
+            func.sum(case((col(Submission.status) == Status.RETRACTED, 1), else_=0)),
+            func.sum(
+                case((col(Submission.source_type).in_(["repost", "unified_release"]), 1), else_=0)
+            ),
         )
         .where(visible(session, person, now))
         .where(Submission.submitted_at >= from_)

@@ -83,7 +83,8 @@ def _close_later(item: Item, position: int, now: datetime) -> None:
     later = [
         s
         for s in item.steps
-        if s.position > position and s.state in (StepState.OPEN, StepState.DECIDED)
+        if s.position > position
+        and s.state in (StepState.OPEN, StepState.DECIDED)
         and s.origin in ("plan", "countersign")
     ]
     if later:

@@ -25,7 +25,7 @@ from review.records.tables import (
 from review.rendering import Rendered
 from review.rules.cases import latest_steps
 from review.rules.errors import NotFoundError
-from review.rules.values import StepState
+from review.rules.values import Profile, StepState
 from review.texts import text
 
 Json = dict[str, Any]
@@ -125,7 +125,7 @@ def item_of(
         "round": row.round,
         "digest": row.digest,
         "text_digest": version.text_digest,
-        "form": item.policy.profiles[row.profile].form,
+        "form": item.policy.profiles[Profile(row.profile)].form,
         "policy": {
             "id": item.policy.id,
             "version": item.policy.version,
@@ -304,4 +304,3 @@ def preview_of(session: Session, item: Item, channel_id: str) -> Rendered:
     unit = session.get_one(Unit, item.row.unit_id)
     version = full_version(session, item.row.id, item.row.version)
     return rendered(item, version, channel, unit.name)
-

@@ -114,7 +114,7 @@ def position(item: Item, now: datetime) -> Position:
 
 def _outbox_done(session: Session, submission_id: str, now: datetime) -> None:
     """A turn sees everything that was owed to the engine until now."""
-    session.exec(  # type: ignore[call-overload]
+    session.exec(
         update(Outbox)
         .where(col(Outbox.submission_id) == submission_id)
         .where(col(Outbox.done_at).is_(None))
@@ -176,7 +176,7 @@ def _fire(item: Item, calendar: Calendar, now: datetime) -> None:
     steps = {s.id: s for s in item.steps}
     due = sorted((m for m in unfired(item) if m.at <= now), key=lambda m: m.at)
     for milestone in due:
-        claimed = item.session.exec(  # type: ignore[call-overload]
+        claimed = item.session.exec(
             update(MilestoneRow)
             .where(col(MilestoneRow.id) == milestone.id)
             .where(col(MilestoneRow.fired_at).is_(None))
@@ -239,7 +239,7 @@ def _fire_step(
                 item, "", "late_opinion", f"late_opinion:{step.key}:{step.round}",
                 calendar.after(now, item.policy.late_opinion, "work"), step=step.key,
             )  # fmt: skip
-            people = asked + [(item.row.author_id, "author")]
+            people = [*asked, (item.row.author_id, "author")]
             _notify(item, step, people, "skipped", mark, now)
     session.add(step)
     item.trace(
@@ -280,9 +280,7 @@ def _schedule_repeat(
         schedule(item, step.id, following.kind, f"{step.clock}/{following.mark}", following.at)
 
 
-def _fire_item(
-    item: Item, milestone: MilestoneRow, calendar: Calendar, now: datetime
-) -> None:
+def _fire_item(item: Item, milestone: MilestoneRow, calendar: Calendar, now: datetime) -> None:
     session, row = item.session, item.row
     unit = notices.unit_people(session, row.unit_id, now)
     supervisors = notices.by_role(session, Role.SUPERVISOR, now)

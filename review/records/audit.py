@@ -145,15 +145,16 @@ def verify(session: Session) -> dict[str, Any]:
 def _wrong_end(session: Session, heads: dict[str, tuple[int, str]]) -> dict[str, Any] | None:
     """Compare the ends of the chains with what the submissions' rows say."""
     left = set(heads) - {BUREAU}
-    rows = session.execute(
+    statement = (
         select(Submission.id, Submission.audit_n, Submission.audit_head)
         .order_by(Submission.id)
         .execution_options(yield_per=BATCH)
     )
-    for chain, n, head in rows:
-        left.discard(chain)
-        if heads.get(chain, (0, "")) != (n, head):
-            return _bad(None, chain, n, "truncated")
+    with session.execute(statement) as rows:
+        for chain, n, head in rows:
+            left.discard(chain)
+            if heads.get(chain, (0, "")) != (n, head):
+                return _bad(None, chain, n, "truncated")
     if left:
         return _bad(None, min(left), heads[min(left)][0], "orphan")
     return None

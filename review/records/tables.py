@@ -32,12 +32,12 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 def moment(**options: Any) -> Any:
     """A required moment column."""
-    return Field(sa_type=UtcDateTime, **options)  # type: ignore[call-overload]
+    return Field(sa_type=UtcDateTime, **options)
 
 
 def maybe_moment(**options: Any) -> Any:
     """A moment column that may be empty."""
-    return Field(default=None, sa_type=UtcDateTime, nullable=True, **options)  # type: ignore[call-overload]
+    return Field(default=None, sa_type=UtcDateTime, nullable=True, **options)
 
 
 def json(default: type[list[Any]] | type[dict[str, Any]]) -> Any:

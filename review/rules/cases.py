@@ -178,8 +178,7 @@ class Case:
         if version.change == "wording" and not version.figures_changed:
             return True
         reconfirmed = any(
-            decision.key == RECONFIRM and decision.at >= version.at
-            for decision in self.approvals()
+            decision.key == RECONFIRM and decision.at >= version.at for decision in self.approvals()
         )
         unanswered = any(
             step.key == RECONFIRM

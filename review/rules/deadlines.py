@@ -70,9 +70,7 @@ def step_due(
         reasons += _days_off_between(opened_at, due_at, calendar)
         if not calendar.is_working(opened_at):
             begins = calendar.next_working(opened_at)
-            reasons.append(
-                Reason(code="due.begins", params={"begins": _shown(begins, calendar)})
-            )
+            reasons.append(Reason(code="due.begins", params={"begins": _shown(begins, calendar)}))
     compression = policy.compression[profile]
     if compression is not None and anchor_at is not None and remaining_rules:
         ends = calendar.after(anchor_at, terms.item_limit, terms.clock)
@@ -244,9 +242,7 @@ def _share(
     return _portion(opened_at, due_at, percent, rule.limit.is_working, calendar)
 
 
-def _portion(
-    a: datetime, b: datetime, percent: int, working: bool, calendar: Calendar
-) -> datetime:
+def _portion(a: datetime, b: datetime, percent: int, working: bool, calendar: Calendar) -> datetime:
     """Return the moment when a share of the time from a to b is used up, beyond b too."""
     if percent == 100:
         return b

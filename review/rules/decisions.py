@@ -59,9 +59,9 @@ def check_shape(request: Asked, step: StepLike, policy: Policy) -> None:
             errors.append({"field": "reason_code", "message": "reason_code_needed"})
         if not request.opinion.strip():
             errors.append({"field": "opinion", "message": "opinion_needed"})
-    if request.verdict in (Verdict.REJECT, Verdict.APPROVE_WITH_CHANGES):
-        if not request.opinion.strip():
-            errors.append({"field": "opinion", "message": "opinion_needed"})
+    says_more = (Verdict.REJECT, Verdict.APPROVE_WITH_CHANGES)
+    if request.verdict in says_more and not request.opinion.strip():
+        errors.append({"field": "opinion", "message": "opinion_needed"})
     if request.verdict in (Verdict.APPROVE, Verdict.APPROVE_WITH_CHANGES):
         for key in policy.checklist.get(step.key, ()):
             if request.checklist.get(key) is not True:

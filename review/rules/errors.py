@@ -12,7 +12,8 @@
               ├─ TooManyError          429  too many attempts
               └─ LedgerUnavailableError 503 the ledger can't be written now; nothing was taken
 
-Each carries a stable `code` and `params`; what a person reads is in the catalogues under `error.CODE`.
+Each carries a stable `code` and `params`; what a person reads stands in the catalogues under
+`error.CODE`.
 """
 
 from typing import Any

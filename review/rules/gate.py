@@ -176,7 +176,9 @@ def _countersigned(
     clock = policy.countersign[Profile(case.profile)]
     if str(clock.on_timeout) == "skip_and_flag" and any(s.state == StepState.SKIPPED for s in rows):
         return True
-    return any(a.step_id in ids and case.covers(a, digest) and entitled(a) for a in case.approvals())
+    return any(
+        a.step_id in ids and case.covers(a, digest) and entitled(a) for a in case.approvals()
+    )
 
 
 def _same_person(

@@ -96,7 +96,7 @@ def profile_for(
     An unaltered repost with a named source takes the fast lane; emergency and opinion never do.
     """
     if category == Category.EMERGENCY:
-        return Profile(policy.levels[level or Level.UNKNOWN])
+        return Profile(policy.levels[Level(level or Level.UNKNOWN)])
     if category == Category.WORK_NEWS:
         fast = policy.fast_lane and bool(source.get("name")) and unaltered(title, body, source)
         return Profile.REPOST_FAST if fast else Profile.WORK_NEWS

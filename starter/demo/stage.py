@@ -67,10 +67,11 @@ class Board:
             box=SIMPLE_HEAD,
             pad_edge=False,
         )
-        for name in ("item", "title", "moves", "last"):
-            board.add_column(text(f"demo.column.{name}", self._language), no_wrap=True)
+        for name, width in (("item", 4), ("title", 12), ("moves", 12), ("last", 24)):
+            heading = text(f"demo.column.{name}", self._language)
+            board.add_column(heading, no_wrap=True, min_width=width)
         for item, title in self._titles.items():
-            board.add_row(item, Text(title[:24]), "■" * self._numbers[item], Text(self._last[item]))
+            board.add_row(item, Text(title[:20]), "■" * self._numbers[item], Text(self._last[item]))
         return board
 
 

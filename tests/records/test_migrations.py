@@ -55,7 +55,7 @@ def test_processes_that_upgrade_at_once_agree(empty_url):
     command = [sys.executable, "-c", "import sys; from review.records.engine import upgrade; "
                "upgrade(sys.argv[1])", empty_url]  # fmt: skip
 
-    processes = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(3)]
+    processes = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(2)]
 
     for process in processes:
         _, said = process.communicate(timeout=60)

@@ -192,9 +192,8 @@ async def test_supervisor_sees_attributes_and_details_without_text(bureau: Burea
     described = await bureau.handle(submission).describe()
     attributes = described.typed_search_attributes
     keyword = SearchAttributeKey.for_keyword
-    details = (await bureau.client.get_workflow_handle(described.id).query(
-        "__temporal_workflow_metadata"
-    ))["currentDetails"]  # fmt: skip
+    metadata = await bureau.handle(submission).query("__temporal_workflow_metadata")
+    details = metadata.current_details
 
     assert attributes.get(keyword("SanshenCategory")) == "work_news"
     assert attributes.get(keyword("SanshenUnit")) == "afforest"
