@@ -577,6 +577,10 @@ def refusal_line(error: Any) -> str:
         kind = f"malformed.{one['type']}"
         words = text(kind, language(), **one.get("ctx", {}))
         line += f"; {place}: {words if words != kind else text('malformed.other', language())}"
+    for one in error.params.get("errors") or ():
+        words = text(f"malformed.{one['message']}", language())
+        place = f"{one['file']}:{one['line']}: " if "file" in one else ""
+        line += f"; {place}{one['field']}: {words.removeprefix('malformed.')}"
     return " ".join(line.split())
 
 

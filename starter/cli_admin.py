@@ -118,11 +118,11 @@ def people_import(file: FileArgument, data: DataOption = None, as_json: JsonOpti
 
     Example: sanshen people import roster.yaml
     """
-    from starter.cli_files import read_fields
-    from starter.cli_people import import_roster, roster_of
+    from review.acts.roster import change_roster
+    from review.records.bureau import read_roster
 
-    roster = roster_of(read_fields(file))
-    changed = in_ledger(settings_for(data), import_roster, roster, datetime.now(UTC), write=True)
+    roster = read_roster(file)
+    changed = in_ledger(settings_for(data), change_roster, roster, datetime.now(UTC), write=True)
     if as_json:
         show_json(changed)
     else:

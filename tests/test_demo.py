@@ -23,7 +23,7 @@ from starter.demo import ACCOUNTS, seed
 from starter.demo.bureau import accounts, data_file, draft_of, roster
 from starter.demo.stories import Act, Approve, Decide, Revise, stories
 
-BUDGET = 3.0  # seconds of the start's eight; 0.4 measured
+BUDGET = 3.0  # seconds of a processor, of the start's eight; 0.8 measured
 
 
 @pytest.fixture
@@ -52,11 +52,11 @@ def counts(settings: Settings) -> dict[str, int]:
 
 
 def test_empty_ledger_is_filled_within_the_starts_budget(settings: Settings):
-    began = time.monotonic()
+    began = time.process_time()
 
     seed(settings)
 
-    assert time.monotonic() - began < BUDGET
+    assert time.process_time() - began < BUDGET
     assert counts(settings)["PersonRow"] == len(roster().people)
 
 

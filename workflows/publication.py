@@ -1,6 +1,7 @@
 """One item on one channel in one generation: try until the channel has given its final word."""
 
 from datetime import timedelta
+from typing import Any
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
@@ -36,14 +37,30 @@ class PublicationWorkflow:
     It never fails for what a channel or the gate says: that is its result, and in the ledger.
     """
 
+    @workflow.init
+    def __init__(self, ref: PublicationRef) -> None:
+        self._changed = False
+
     @workflow.run
     async def run(self, ref: PublicationRef) -> PublicationOutcome:
         while True:
+            self._changed = False
             outcome = await self._try(ref)
             if outcome.wait_seconds is None:
                 return outcome
-            await workflow.sleep(outcome.wait_seconds, summary="platform to confirm")
-            ref = ref.model_copy(update={"looks": ref.looks + 1})
+            try:
+                await workflow.wait_condition(
+                    lambda: self._changed,
+                    timeout=outcome.wait_seconds,
+                    timeout_summary="platform to confirm",
+                )
+            except TimeoutError:
+                ref = ref.model_copy(update={"looks": ref.looks + 1})
+
+    @workflow.signal
+    def changed(self, *_nudge: Any) -> None:
+        """The ledger wants something else of this publication; it says what, this signal doesn't."""
+        self._changed = True
 
     async def _try(self, ref: PublicationRef) -> PublicationOutcome:
         """Return what one call of the publisher came to; a closed gate is an outcome."""

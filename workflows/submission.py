@@ -1,6 +1,7 @@
 """One submission from its first step to the last word of its last channel."""
 
 import asyncio
+from collections import Counter
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -20,7 +21,7 @@ from temporalio.exceptions import (
 
 with workflow.unsafe.imports_passed_through():
     from activities.advance import Advancer
-    from review.rules.positions import ChannelDeed, Nudge, Position, SubmissionRef, TurnRequest
+    from review.rules.positions import ChannelDeed, Position, SubmissionRef, TurnRequest
     from review.rules.publications import PublicationRef
     from workflows.publication import PublicationWorkflow, publication_workflow_id
 
@@ -35,8 +36,9 @@ TURN_RETRIES = RetryPolicy(
 )
 # Waking more often than this would only burn history (design, Waiting).
 SHORTEST_WAIT = timedelta(seconds=1)
-# A publication that somebody else's run has under way is asked about again after this.
-ALREADY_RUNNING = timedelta(seconds=5)
+# A publication that another run has under way is asked about again after this, each time after
+# twice as long: it may wait for hours for its platform, and every question is a turn.
+ALREADY_RUNNING, STILL_RUNNING = timedelta(seconds=2), timedelta(minutes=5)
 
 STATUS = SearchAttributeKey.for_keyword("SanshenStatus")
 OVERDUE = SearchAttributeKey.for_bool("SanshenOverdue")
@@ -57,24 +59,29 @@ class SubmissionWorkflow:
         self._timer_at: datetime | None = None
         self._running: dict[tuple[str, int, str], asyncio.Task[None]] = {}
         self._refused: set[tuple[str, int, str]] = set()
+        self._met: Counter[tuple[str, int, str]] = Counter()
 
     @workflow.run
     async def run(self, ref: SubmissionRef) -> Position:
         while True:
             if not await self._turn():
                 return self._position
-            self._publish()
             if self._position.done and not self._news and not self._running:
                 return self._position
             if workflow.info().is_continue_as_new_suggested() and not self._running:
                 workflow.continue_as_new(
                     SubmissionRef(submission_id=ref.submission_id, position=self._position)
                 )
+            self._publish()
             await self._news_or_milestone()
 
     @workflow.signal
-    def decided(self, nudge: Nudge) -> None:
-        """Something changed in the ledger; carries ids only and proves nothing."""
+    def decided(self, *_nudge: Any) -> None:
+        """Something changed in the ledger; what a nudge carries is for people, and never read.
+
+        It takes anything: a forged signal of another shape would otherwise fail this workflow's
+        tasks for ever, since it stays in the history.
+        """
         self._refused.clear()
         self._news = True
 
@@ -131,11 +138,26 @@ class SubmissionWorkflow:
             if outcome.state == "refused":
                 self._refused.add(key)
         except WorkflowAlreadyStartedError:
-            await workflow.sleep(ALREADY_RUNNING, summary="publication under way")
+            if deed.wanted == "retracted":
+                await self._hurry(deed)
+            wait = min(ALREADY_RUNNING * 2 ** min(self._met[key], 10), STILL_RUNNING)
+            self._met[key] += 1
+            await workflow.sleep(wait, summary="publication under way")
         except ChildWorkflowError:
             self._refused.add(key)  # ended by hand; the next news tries anew
         del self._running[key]
         self._news = True
+
+    async def _hurry(self, deed: ChannelDeed) -> None:
+        """Wake a publication that waits for its platform: it is to be taken back (A-24)."""
+        handle = workflow.get_external_workflow_handle_for(
+            PublicationWorkflow.run,
+            publication_workflow_id(self._position.submission_id, deed.channel, deed.generation),
+        )
+        try:
+            await handle.signal(PublicationWorkflow.changed)
+        except ApplicationError:
+            return  # it has ended meanwhile
 
     async def _news_or_milestone(self) -> None:
         """Return on news, or when silence has a consequence; one timer, armed anew lazily."""

@@ -257,6 +257,8 @@ def _set_category(doing: Doing) -> dict[str, Any]:
         final = [s for s in item.case.current_steps() if s.tier == 3]
         if any(s.state != StepState.WAITING for s in final):
             raise RefusedError("final_review_began")
+    elif doing.role not in item.policy.raise_roles:
+        raise NotAllowedError(act="set_category", needs="raise")
     was = row.category
     if category == Category.EMERGENCY and row.event_time is None:
         row.event_time = row.found_time or row.submitted_at

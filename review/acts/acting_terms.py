@@ -38,7 +38,6 @@ TERMS: dict[str, Terms] = {
     "delegate": Terms(EVERYBODY),
     "set_category": Terms(
         (
-            Role.UNIT_HEAD,
             Role.CENTER_DEPUTY,
             Role.CENTER_CHIEF,
             *OFFICE,

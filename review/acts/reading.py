@@ -8,12 +8,12 @@ from sqlmodel import Session, col, select
 
 from review.acts.showing import shown_moment
 from review.acts.visibility import visible
-from review.records.people import Person, names
+from review.records.people import Person, delegations_to, names
 from review.records.tables import (
     Channel,
     Decision,
-    Delegation,
     Notice,
+    PersonRow,
     Publication,
     Step,
     StepPerson,
@@ -98,20 +98,38 @@ def submissions(
         statement = statement.where(Submission.id < after)
     rows = session.exec(statement.order_by(col(Submission.id).desc()).limit(limit + 1)).all()
     items = [row_of(row, unit) for row, unit in rows[:limit]]
+    _with_holders(session, items)
     return {"items": items, "next": items[-1]["id"] if len(rows) > limit else None}
+
+
+def _with_holders(session: Session, items: list[Json]) -> None:
+    """Add who holds each item and until when; two statements for a whole page."""
+    open_steps = session.exec(
+        select(Step.id, Step.submission_id, Step.key, Step.due_at, Step.overdue_at)
+        .where(col(Step.submission_id).in_([item["id"] for item in items]))
+        .where(Step.state == StepState.OPEN)
+    ).all()
+    asked = session.exec(
+        select(StepPerson.step_id, StepPerson.person_id, PersonRow.name)
+        .join(PersonRow, col(PersonRow.id) == col(StepPerson.person_id))
+        .where(col(StepPerson.step_id).in_([step[0] for step in open_steps]))
+        .where(col(StepPerson.active).is_(True))
+        .order_by(col(StepPerson.person_id))
+    ).all()
+    for item in items:
+        mine = [step for step in open_steps if step[1] == item["id"]]
+        ids = {step[0] for step in mine}
+        due = [step[3] for step in mine if step[3]]
+        item["open_steps"] = sorted({step[2] for step in mine})
+        item["holder"] = [{"id": person, "name": name} for s, person, name in asked if s in ids]
+        item["due_at"] = shown_moment(min(due)) if due else None
+        item["overdue"] = item["overdue"] or any(step[4] for step in mine)
 
 
 def inbox(session: Session, person: Person, limit: int, after: str | None, now: datetime) -> Json:
     """Return what waits for this person, least time left first (feature 2)."""
-    principals = [person.id] + list(
-        session.exec(
-            select(Delegation.from_id)
-            .where(Delegation.to_id == person.id)
-            .where(col(Delegation.revoked_at).is_(None))
-            .where(Delegation.from_at <= now)
-            .where(Delegation.until_at > now)
-        )
-    )
+    absent = [delegation.from_id for delegation in delegations_to(session, person.id, now)]
+    principals = [person.id, *absent]
     asked = (
         select(col(StepPerson.step_id), func.min(StepPerson.why), func.min(StepPerson.person_id))
         .where(col(StepPerson.person_id).in_(principals))

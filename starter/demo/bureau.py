@@ -20,13 +20,13 @@ from sqlmodel import Session, select
 from review.acts.submitting import submit
 from review.records import audit
 from review.records.access import issue_token, set_password
+from review.records.bureau import Roster, import_roster, roster_of
 from review.records.engine import Ledger
 from review.records.people import load_person
 from review.records.tables import PersonRow
 from review.requests import Draft
 from review.rules.policy import Length
 from review.settings import Settings
-from starter.cli_people import Roster, import_roster, roster_of
 
 ACCOUNTS = "demo-accounts.json"  # in DATA, mode 0600 (contract)
 MOMENTS = ("event_time", "found_time")  # lengths before the demo's start

@@ -317,9 +317,7 @@ async def play(
     over = {story.item: asyncio.Event() for story in told}
     courses = [Course(story, bureau, stage, started) for story in told]
     waits = {story.item: n * apart.total_seconds() for n, story in enumerate(told)}
-    tasks = [
-        asyncio.create_task(course.take(waits[course.story.item], over)) for course in courses
-    ]
+    tasks = [asyncio.create_task(course.take(waits[course.story.item], over)) for course in courses]
     try:
         _, late = await asyncio.wait(tasks, timeout=within.total_seconds())
     finally:

@@ -9,7 +9,9 @@ from temporalio.worker import Replayer
 
 from review.payloads import converter
 from review.records.engine import Ledger
+from review.rules.values import PublicationState
 from tests.bureau import Bureau, engine
+from tests.publications import FakePlatform
 from workflows.publication import PublicationWorkflow, publication_workflow_id
 from workflows.submission import SubmissionWorkflow
 
@@ -154,6 +156,25 @@ async def test_retracted_item_is_taken_down_by_a_new_run(bureau: Bureau):
 
     assert (await bureau.handle(submission).result()).status == "retracted"
     assert [p.state for p in bureau.publications(submission)] == ["retracted"]
+
+
+async def test_item_that_its_platform_still_checks_is_taken_back_at_once(idle_bureau: Bureau):
+    """A-24: its publication sleeps until the platform's next answer, and is woken."""
+    bureau = idle_bureau
+    bureau.mini = FakePlatform(PublicationState.ACCEPTED)
+    async with bureau.worker():
+        submission = await bureau.submit(channels=["mini_pest"])
+        await bureau.run(submission)
+        await bureau.until(
+            lambda: [p.state for p in bureau.publications(submission)] == ["accepted"]
+        )
+
+        await bureau.act(submission, "retract", by="chief", reason="信息有误")
+        await bureau.until(lambda: bureau.row(submission).status == "retracted")
+        final = await bureau.handle(submission).result()
+
+    assert final.status == "retracted"
+    assert len(bureau.mini.retracted) == 1
 
 
 async def test_corrected_item_is_replaced_by_the_next_generation(bureau: Bureau):
