@@ -57,5 +57,7 @@ class Advancer:
             raise ApplicationError(
                 "no such submission in the ledger", type="UnknownSubmission", non_retryable=True
             ) from error
-        except LedgerUnavailableError as error:
-            raise ApplicationError("the ledger is away", type="LedgerAway") from error
+        except LedgerUnavailableError:
+            # Without its cause: a database's error quotes what it was to write, and what an
+            # activity raises is kept in the engine's history.
+            raise ApplicationError("the ledger is away", type="LedgerAway") from None

@@ -1,8 +1,10 @@
 """How the command line shows facts: tables for people, JSON for programs, errors in a line."""
 
 import json
+import re
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, NoReturn
 
 DONE, REFUSED, USAGE, OUTSIDE, NOT_FOUND, NOT_ALLOWED = range(6)  # exit codes (contract)
@@ -17,6 +19,7 @@ EXIT_OF_STATUS = {
     422: USAGE,
     429: OUTSIDE,
 }
+MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?[+-]\d\d:\d\d")
 NARROW = 48  # characters of a text in a table
 
 
@@ -64,6 +67,12 @@ def show_json(value: Any) -> None:
     print()
 
 
+def moment(value: str) -> str:
+    """Return a moment as people write it; `--json` has it exactly."""
+    at = datetime.fromisoformat(value)
+    return at.strftime("%Y年%m月%d日 %H:%M" if language() == "zh" else "%Y-%m-%d %H:%M")
+
+
 def cell(value: Any) -> str:
     """Return a value in the space of a table's cell."""
     match value:
@@ -78,7 +87,7 @@ def cell(value: Any) -> str:
         case Mapping():
             return "，".join(f"{word(str(k))} {cell(v)}" for k, v in value.items() if cell(v))
         case str():
-            return word(value)
+            return moment(value) if MOMENT.fullmatch(value) else word(value)
         case Sequence():
             return "、".join(filter(None, map(cell, value)))
     return str(value)

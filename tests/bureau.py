@@ -80,6 +80,7 @@ class Bureau:
     def __init__(self, ledger: Ledger, client: Client, data: Path) -> None:
         self.ledger = ledger
         self.client = client
+        self.worker_client = client  # a worker's may not be lazy
         self.data = data
         self.clock = Clock()
         self.queue = f"sanshen-{uuid4().hex}"
@@ -91,7 +92,7 @@ class Bureau:
     def worker(self, **options: Any) -> Worker:
         """Return a worker as it is shipped, but for its queue and its clock."""
         return worker(
-            self.client, self.ledger, {"website": self.site, "mini": self.mini}, self.clock,
+            self.worker_client, self.ledger, {"website": self.site, "mini": self.mini}, self.clock,
             **({"task_queue": self.queue, "graceful_shutdown_timeout": timedelta(0)} | options),
         )  # fmt: skip
 

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from review.acts.item import Item
 from review.records.people import Person
-from review.rules.values import Role, Status
+from review.rules.plans import CERTIFY, RECONFIRM
+from review.rules.values import Role, Status, StepState
 
 UNIT_ROLES = (Role.INFO_OFFICER, Role.UNIT_HEAD)  # for their own unit's items
 CENTER = (Role.CENTER_EDITOR, Role.CENTER_DEPUTY, Role.CENTER_CHIEF)
@@ -89,8 +90,21 @@ def role_for(person: Person, item: Item, act: str) -> str | None:
 
 def allowed(person: Person, item: Item) -> list[str]:
     """Return the acts that this person could do now, for pages and programs to offer."""
+    open_keys = {step.key for step in item.case.open_steps()}
+    skipped = any(step.state == StepState.SKIPPED for step in item.steps)
+    possible = {
+        "reconfirm": RECONFIRM in open_keys,
+        "certify_changes": CERTIFY in open_keys,
+        "late_opinion": skipped,
+        "transfer": bool(open_keys),
+        "renew_authorisation": any(
+            step.tier == 3 and step.state == StepState.DECIDED for step in item.steps
+        ),
+    }
     return [
         act
         for act, terms in TERMS.items()
-        if item.row.status in terms.when and role_for(person, item, act) is not None
+        if item.row.status in terms.when
+        and possible.get(act, True)
+        and role_for(person, item, act) is not None
     ]

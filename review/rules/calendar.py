@@ -4,11 +4,14 @@ Days that the State Council has not announced yet are Monday to Friday, marked æ
 """
 
 from collections.abc import Iterator
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
+from typing import Self
 from zoneinfo import ZoneInfo
 
-from review.rules.policy import Length
+from pydantic import field_serializer, model_validator
+
+from review.rules.policy import Length, Problem, Span, Zone, problems_error, spans_problem
 from review.rules.values import Value
 
 
@@ -16,12 +19,32 @@ class Calendar(Value):
     """A calendar in force."""
 
     version: str
-    timezone: str = "Asia/Shanghai"
-    working_hours: tuple[str, ...] = ("08:30-12:00", "13:30-17:30")
+    timezone: Zone = "Asia/Shanghai"
+    working_hours: tuple[Span, ...] = ("08:30-12:00", "13:30-17:30")
     days_off: frozenset[date] = frozenset()
     worked_days: frozenset[date] = frozenset()
     official_from: date
     official_until: date
+
+    @field_serializer("days_off", "worked_days", when_used="json")
+    def _in_order(self, days: frozenset[date]) -> list[date]:
+        """A set has another order in every process; the digest must not."""
+        return sorted(days)
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        found = []
+        if spans := spans_problem(self.working_hours):
+            found.append(spans)
+        if self.official_until < self.official_from:
+            found.append(Problem(where=("official_until",), code="ends_before"))
+        for day in sorted(self.days_off & self.worked_days):
+            found.append(
+                Problem(where=("worked_days",), code="day_twice", params={"day": day.isoformat()})
+            )
+        if found:
+            raise problems_error(found)
+        return self
 
     @cached_property
     def _zone(self) -> ZoneInfo:
@@ -72,7 +95,7 @@ class Calendar(Value):
             clock: The profile's; only for the caller's reading, the unit of the length decides.
         """
         if not length.is_working:
-            return (at + length.wall).astimezone(self._zone)
+            return (at.astimezone(UTC) + length.wall).astimezone(self._zone)
         hours = length.amount * (self.hours_a_day if length.unit == "wd" else 1)
         left = timedelta(hours=hours)
         for begins, ends in self._from(at):

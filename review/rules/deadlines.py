@@ -1,6 +1,6 @@
 """When a step is due and why, and what silence leads to. Silence never approves (R1.3-7, A-14)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime, time, timedelta
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
@@ -61,10 +61,8 @@ def step_due(
     terms = policy.profiles[profile]
     due_at = calendar.after(opened_at, rule.limit, terms.clock)
     reasons = [
-        Reason(
-            code="due.working" if rule.limit.is_working else "due.wall",
-            params={"opened": _shown(opened_at, calendar), "limit": str(rule.limit)},
-        )
+        Reason(code="due.opened", params={"opened": _shown(opened_at, calendar)}),
+        _length_reason(rule.limit),
     ]
     if rule.limit.is_working:
         reasons += _days_off_between(opened_at, due_at, calendar)
@@ -80,19 +78,17 @@ def step_due(
         limit = min(rule.limit.wall, max(left * share, compression.floor.wall))
         if limit < rule.limit.wall:
             due_at = (opened_at + limit).astimezone(due_at.tzinfo)
+            seconds = limit / timedelta(seconds=1)
+            unit, amount = ("m", seconds / 60) if seconds >= 60 else ("s", seconds)
             reasons.append(
                 Reason(
-                    code="due.compressed",
-                    params={
-                        "ends": _shown(ends, calendar),
-                        "minutes": round(limit / timedelta(minutes=1)),
-                    },
+                    code=f"due.compressed.{unit}",
+                    params={"ends": _shown(ends, calendar), "amount": f"{round(amount, 1):g}"},
                 )
             )
-    reasons.append(Reason(code="due.at", params={"at": _shown(due_at, calendar)}))
-    if rule.limit.is_working and calendar.provisional(due_at):
-        reasons.append(Reason(code="due.provisional", params={"calendar": calendar.version}))
-    return Due(at=due_at, explanation=tuple(reasons))
+    return Due(
+        at=due_at, explanation=(*reasons, *_conclusion(rule.limit, opened_at, due_at, calendar))
+    )
 
 
 def step_milestones(
@@ -103,21 +99,20 @@ def step_milestones(
     due_at: datetime,
     calendar: Calendar,
 ) -> tuple[Milestone, ...]:
-    """Return what silence leads to, earliest first; of repeated reminders none, see below.
+    """Return what silence leads to, earliest first; of repeated reminders none, see `next_repeat`.
 
-    Quiet hours move reminders only; overdue, escalation and skip come when they come.
+    Quiet hours move reminders only; overdue, escalation and skip come when they come. Reminders
+    that quiet hours would send at one moment become one, the last of them.
     """
     profile = Profile(profile)
     quiet = policy.quiet_hours[profile]
-    milestones = [
-        Milestone(
-            kind="remind",
-            mark=f"remind:{percent}",
-            at=out_of_quiet(_share(opened_at, due_at, percent, rule, calendar), quiet, calendar),
-            shown={"percent": percent},
+    reminders: dict[datetime, Milestone] = {}
+    for percent in policy.reminders[profile].marks:
+        at = out_of_quiet(_share(opened_at, due_at, percent, rule, calendar), quiet, calendar)
+        reminders[at] = Milestone(
+            kind="remind", mark=f"remind:{percent}", at=at, shown={"percent": percent}
         )
-        for percent in policy.reminders[profile].marks
-    ]
+    milestones = list(reminders.values())
     milestones.append(Milestone(kind="overdue", mark="overdue", at=due_at))
     if rule.on_timeout == "skip_and_flag":
         milestones.append(Milestone(kind="skip", mark="skip", at=due_at))
@@ -161,9 +156,9 @@ def next_repeat(
     if reminders.cap is not None and n >= reminders.cap:
         if not reminders.then_daily:
             return None
-        length = Length.model_validate("1wd")
-    begins = max(fired_at, due_at)
-    at = calendar.after(begins, length, policy.profiles[profile].clock)
+        daily = "1wd" if policy.profiles[profile].clock == "work" else "24h"
+        length = Length.model_validate(daily)
+    at = calendar.after(max(fired_at, due_at), length, policy.profiles[profile].clock)
     return Milestone(
         kind="remind",
         mark=f"repeat:{n + 1}",
@@ -177,14 +172,15 @@ def item_due(
     """Return when the whole item is due."""
     terms = policy.profiles[Profile(profile)]
     at = calendar.after(anchor_at, terms.item_limit, terms.clock)
+    anchored = Reason(
+        code=f"due.item.{terms.anchor}", params={"anchor": _shown(anchor_at, calendar)}
+    )
     return Due(
         at=at,
         explanation=(
-            Reason(
-                code=f"due.item.{terms.anchor}",
-                params={"anchor": _shown(anchor_at, calendar), "limit": str(terms.item_limit)},
-            ),
-            Reason(code="due.at", params={"at": _shown(at, calendar)}),
+            anchored,
+            _length_reason(terms.item_limit),
+            *_conclusion(terms.item_limit, anchor_at, at, calendar),
         ),
     )
 
@@ -252,6 +248,29 @@ def _portion(a: datetime, b: datetime, percent: int, working: bool, calendar: Ca
     if used <= timedelta():
         return b
     return calendar.after(a, Length(amount=used / timedelta(hours=1), unit="wh"))
+
+
+def _length_reason(limit: Length) -> Reason:
+    return Reason(
+        code=f"due.limit.{limit.unit}",
+        params={"amount": f"{limit.amount:.10g}", "limit": str(limit)},
+    )
+
+
+def _conclusion(
+    limit: Length, begins_at: datetime, due_at: datetime, calendar: Calendar
+) -> Iterator[Reason]:
+    """Say the due moment, and when it counts days that are not official yet (暂定, 3.4)."""
+    yield Reason(code="due.at", params={"at": _shown(due_at, calendar)})
+    if limit.is_working and (calendar.provisional(begins_at) or calendar.provisional(due_at)):
+        yield Reason(
+            code="due.provisional",
+            params={
+                "calendar": calendar.version,
+                "from": calendar.official_from.isoformat(),
+                "until": calendar.official_until.isoformat(),
+            },
+        )
 
 
 def _days_off_between(a: datetime, b: datetime, calendar: Calendar) -> list[Reason]:

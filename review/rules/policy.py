@@ -5,10 +5,20 @@ are pinned to the version they came in under (R0-4).
 """
 
 import re
-from datetime import timedelta
+from collections.abc import Iterator, Sequence
+from datetime import time, timedelta
 from typing import Annotated, Any, Literal, Self
+from zoneinfo import ZoneInfo
 
-from pydantic import BeforeValidator, ConfigDict, Field, model_serializer, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_serializer,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from review.rules.values import Level, Profile, Role, Value
 
@@ -16,6 +26,64 @@ Clock = Literal["work", "wall"]
 OnTimeout = Literal["escalate", "skip_and_flag"]
 _LENGTH = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(wh|wd|s|m|h)\s*")
 _WALL = {"s": 1.0, "m": 60.0, "h": 3600.0}
+LONGEST = timedelta(days=3660)  # a limit of more than ten years is a slip of the pen
+
+# Steps that the plan adds on the way (A-16, A-17, A-25); their clocks stand beside the routes.
+ADDED_STEPS = ("unit_reconfirm", "countersign", "add_signer", "certify_changes")
+
+
+class Problem(Value):
+    """What makes a pack or calendar illegal: where, and a code of the catalogue `policy.CODE`."""
+
+    where: tuple[str, ...]
+    code: str
+    params: dict[str, Any] = Field(default_factory=dict)
+
+
+def problems_error(problems: Sequence[Problem]) -> PydanticCustomError:
+    """Return one error that carries every problem, for a validator to raise."""
+    said = "; ".join(f"{'.'.join(one.where)}: {one.code}" for one in problems)
+    listed = [one.model_dump(mode="json") for one in problems]
+    return PydanticCustomError("problems", "{said}", {"said": said, "problems": listed})
+
+
+def _zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (LookupError, OSError, ValueError) as error:
+        raise PydanticCustomError("zone_unknown", "is no time zone") from error
+    return name
+
+
+def _span(text: str) -> str:
+    try:
+        begins, ends = (time.fromisoformat(part) for part in text.split("-"))
+    except ValueError as error:
+        raise PydanticCustomError("not_a_span", "is no span such as 08:30-12:00") from error
+    if begins >= ends or begins.tzinfo or ends.tzinfo:
+        raise PydanticCustomError("not_a_span", "is no span such as 08:30-12:00")
+    return text
+
+
+def _clock_time(text: str) -> str:
+    try:
+        time.fromisoformat(text)
+    except ValueError as error:
+        raise PydanticCustomError("not_a_time", "is no time of day such as 21:00") from error
+    return text
+
+
+Zone = Annotated[str, AfterValidator(_zone)]
+Span = Annotated[str, AfterValidator(_span)]
+TimeOfDay = Annotated[str, Field(pattern=r"^\d\d:\d\d$"), AfterValidator(_clock_time)]
+
+
+def spans_problem(spans: Sequence[str]) -> Problem | None:
+    """Return what is wrong with the spans of a working day: none, or not one after another."""
+    moments = [time.fromisoformat(part) for span in spans for part in span.split("-")]
+    if not moments or any(a > b for a, b in zip(moments, moments[1:], strict=False)):
+        return Problem(where=("working_hours",), code="hours_disorder")
+    return None
 
 
 class Part(Value):
@@ -33,12 +101,18 @@ class Length(Part):
     @model_validator(mode="before")
     @classmethod
     def _parsed(cls, value: Any) -> Any:
-        if not isinstance(value, str):
+        if isinstance(value, Length | dict):
             return value
-        found = _LENGTH.fullmatch(value)
-        if found is None:
-            raise ValueError("not a length such as 3.5wh, 2wd, 20m, 5h or 8s")
+        found = _LENGTH.fullmatch(value) if isinstance(value, str) else None
+        if found is None or not float(found[1]) > 0:
+            raise PydanticCustomError("not_a_length", "is no length such as 3.5wh, 2wd, 20m or 8s")
         return {"amount": float(found[1]), "unit": found[2]}
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Self:
+        if self.amount > LONGEST.total_seconds() or self.wall > LONGEST:
+            raise PydanticCustomError("length_too_long", "is longer than ten years")
+        return self
 
     @model_serializer
     def __str__(self) -> str:
@@ -100,7 +174,7 @@ class Escalation(Part):
 class ItemAlarm(Part):
     """An alarm on the whole item: a percent of its limit, or a length from its anchor."""
 
-    at: int | Length
+    at: Annotated[int, Field(gt=0, le=1000)] | Length
     code: str
     late: bool = False
 
@@ -110,8 +184,8 @@ class QuietHours(Part):
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
-    from_: Annotated[str, Field(alias="from", pattern=r"^\d\d:\d\d$")]
-    until: Annotated[str, Field(pattern=r"^\d\d:\d\d$")]
+    from_: Annotated[TimeOfDay, Field(alias="from")]
+    until: TimeOfDay
     days_off: bool = False
 
 
@@ -156,8 +230,8 @@ class Policy(Part):
     version: Annotated[str, Field(min_length=1)]
     title: dict[str, str] = Field(default_factory=dict)
     basis: tuple[str, ...] = ()
-    timezone: str = "Asia/Shanghai"
-    working_hours: Annotated[tuple[str, ...], Field(min_length=1)]
+    timezone: Zone = "Asia/Shanghai"
+    working_hours: tuple[Span, ...]
     center_unit: str
     profiles: dict[Profile, ProfileRule]
     steps: dict[Profile, tuple[StepRule, ...]]
@@ -189,54 +263,113 @@ class Policy(Part):
         return self.steps[Profile(profile)]
 
     @model_validator(mode="after")
-    def _complete(self) -> Self:
-        for name in (
-            "profiles", "steps", "reminders", "escalation", "item_alarms", "quiet_hours",
-            "compression", "authorisation", "reconfirm", "countersign",
-        ):  # fmt: skip
-            missing = [str(p) for p in Profile if p not in getattr(self, name)]
-            if missing:
-                raise ValueError(f"{name}: no entry for {', '.join(missing)}")
-        for level in Level:
-            if level not in self.levels:
-                raise ValueError(f"levels: no entry for {level}")
-        for profile, rules in self.steps.items():
-            _check_steps(profile, rules)
-        for profile, reminders in self.reminders.items():
-            if list(reminders.marks) != sorted(set(reminders.marks)):
-                raise ValueError(f"reminders.{profile}.marks: must rise")
-        for profile, escalation in self.escalation.items():
-            if escalation.superior_at < escalation.backup_at:
-                raise ValueError(f"escalation.{profile}: the superior comes after the stand-in")
-        for grave in (Profile.EMERGENCY,):
-            if grave in self.approve_with_changes:
-                raise ValueError("approve_with_changes: not for emergencies (A-17)")
+    def _legal(self) -> Self:
+        if found := list(_problems(self)):
+            raise problems_error(found)
         return self
 
 
-def _check_steps(profile: Profile, rules: tuple[StepRule, ...]) -> None:
-    """Raise ValueError for a route that can't carry three reviews and three proofs."""
-    where = f"steps.{profile}"
+EVERY_PROFILE = (
+    "profiles", "steps", "reminders", "escalation", "item_alarms", "quiet_hours", "compression",
+    "authorisation", "reconfirm", "countersign",
+)  # fmt: skip
+
+
+def _problems(policy: Policy) -> Iterator[Problem]:
+    """Yield everything that makes a well-formed pack illegal."""
+    gaps = [
+        Problem(where=(name,), code="no_entry", params={"name": str(profile)})
+        for name in EVERY_PROFILE
+        for profile in Profile
+        if profile not in getattr(policy, name)
+    ]
+    gaps += [
+        Problem(where=("levels",), code="no_entry", params={"name": str(level)})
+        for level in Level
+        if level not in policy.levels
+    ]
+    if gaps:  # what follows looks entries up
+        yield from gaps
+        return
+    if spans := spans_problem(policy.working_hours):
+        yield spans
+    for profile in Profile:
+        yield from _route_problems(profile, policy.steps[profile])
+        yield from _clock_problems(policy, profile)
+    for level, profile in policy.levels.items():
+        if policy.profiles[profile].form != "annex2":
+            yield Problem(where=("levels", str(level)), code="emergency_form")
+    if Profile.EMERGENCY in policy.approve_with_changes:
+        yield Problem(where=("approve_with_changes",), code="changes_in_emergency")
+    for role in policy.superiors:
+        if _goes_round(role, policy.superiors):
+            yield Problem(where=("superiors", str(role)), code="superiors_circle")
+    known = {rule.id for rules in policy.steps.values() for rule in rules} | set(ADDED_STEPS)
+    for name, table in (("targets", policy.targets), ("checklist", policy.checklist)):
+        for step in table:
+            if step not in known:
+                yield Problem(where=(name, step), code="step_unknown", params={"step": step})
+    for step in sorted(known - set(policy.targets)):
+        yield Problem(where=("targets",), code="no_entry", params={"name": step})
+    for step, roles in policy.targets.items():
+        for key in roles:
+            if key != "default" and key not in set(Profile):
+                yield Problem(where=("targets", step, key), code="route_unknown")
+
+
+def _goes_round(role: Role, superiors: dict[Role, Role | None]) -> bool:
+    above, steps = superiors[role], 0
+    while above is not None and steps <= len(superiors):
+        if above == role:
+            return True
+        above, steps = superiors.get(above), steps + 1
+    return False
+
+
+def _clock_problems(policy: Policy, profile: Profile) -> Iterator[Problem]:
+    """Yield what is wrong with a route's limits, reminders, escalation and compression."""
+    name = str(profile)
+    terms, reminders = policy.profiles[profile], policy.reminders[profile]
+    outer = terms.outer_limit
+    if outer and outer.wall < terms.item_limit.wall:
+        yield Problem(where=("profiles", name, "outer_limit"), code="outer_shorter")
+    if list(reminders.marks) != sorted(set(reminders.marks)):
+        yield Problem(where=("reminders", name, "marks"), code="marks_fall")
+    if reminders.every is None and (reminders.cap is not None or reminders.then_daily):
+        yield Problem(where=("reminders", name), code="repeat_missing")
+    escalation = policy.escalation[profile]
+    if escalation.superior_at < escalation.backup_at:
+        yield Problem(where=("escalation", name, "superior_at"), code="superior_first")
+    if policy.compression[profile] is not None:
+        rules = policy.steps[profile]
+        if terms.item_limit.is_working or any(rule.limit.is_working for rule in rules):
+            yield Problem(where=("compression", name), code="compression_working")
+
+
+def _route_problems(profile: Profile, rules: tuple[StepRule, ...]) -> Iterator[Problem]:
+    """Yield what keeps a route from carrying three reviews and three proofs."""
+    where = ("steps", str(profile))
     ids = [rule.id for rule in rules]
-    if len(set(ids)) != len(ids):
-        raise ValueError(f"{where}: a step id stands twice")
+    for twice in sorted({one for one in ids if ids.count(one) > 1}):
+        yield Problem(where=(*where, twice), code="step_twice")
+    for added in sorted(set(ids) & set(ADDED_STEPS)):
+        yield Problem(where=(*where, added), code="step_reserved")
     if [rule.tier for rule in rules if rule.tier] != [1, 2, 3]:
-        raise ValueError(f"{where}: needs tiers 1, 2 and 3 once each, in this order (R4.1-11)")
+        yield Problem(where=where, code="tiers")
     if [rule.proof for rule in rules if rule.proof] != [2, 3]:
-        raise ValueError(f"{where}: needs proofs 2 and 3 once each, in this order (A-3)")
-    if rules[-1].proof != 3:
-        raise ValueError(f"{where}: the third proof is the last step (A-3)")
-    seen: list[str] = []
+        yield Problem(where=where, code="proofs")
+    elif rules[-1].proof != 3:
+        yield Problem(where=where, code="proof_last")
+    seen: set[str] = set()
     previous: str | None = None
     for rule in rules:
-        if rule.tier and rule.on_timeout == "skip_and_flag":
-            raise ValueError(f"{where}.{rule.id}: a tier is never skipped (skip_and_flag)")
-        if rule.proof and rule.on_timeout == "skip_and_flag":
-            raise ValueError(f"{where}.{rule.id}: a proof is never skipped (skip_and_flag)")
-        if rule.tier and rule.group:
-            raise ValueError(f"{where}.{rule.id}: a tier is never in a group (R4.1-11)")
+        if rule.on_timeout == "skip_and_flag" and (rule.tier or rule.proof):
+            code = "tier_skipped" if rule.tier else "proof_skipped"
+            yield Problem(where=(*where, rule.id, "on_timeout"), code=code)
+        if rule.group and (rule.tier or rule.proof):
+            yield Problem(where=(*where, rule.id, "group"), code="tier_grouped")
         if rule.group and rule.group != previous and rule.group in seen:
-            raise ValueError(f"{where}.{rule.id}: group {rule.group} is torn apart")
+            yield Problem(where=(*where, rule.id, "group"), code="group_torn")
         if rule.group:
-            seen.append(rule.group)
+            seen.add(rule.group)
         previous = rule.group
