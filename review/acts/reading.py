@@ -105,25 +105,25 @@ def submissions(
 def _with_holders(session: Session, items: list[Json]) -> None:
     """Add who holds each item and until when; two statements for a whole page."""
     open_steps = session.exec(
-        select(Step.id, Step.submission_id, Step.key, Step.due_at, Step.overdue_at)
+        select(Step)
         .where(col(Step.submission_id).in_([item["id"] for item in items]))
         .where(Step.state == StepState.OPEN)
     ).all()
     asked = session.exec(
         select(StepPerson.step_id, StepPerson.person_id, PersonRow.name)
         .join(PersonRow, col(PersonRow.id) == col(StepPerson.person_id))
-        .where(col(StepPerson.step_id).in_([step[0] for step in open_steps]))
+        .where(col(StepPerson.step_id).in_([step.id for step in open_steps]))
         .where(col(StepPerson.active).is_(True))
         .order_by(col(StepPerson.person_id))
     ).all()
     for item in items:
-        mine = [step for step in open_steps if step[1] == item["id"]]
-        ids = {step[0] for step in mine}
-        due = [step[3] for step in mine if step[3]]
-        item["open_steps"] = sorted({step[2] for step in mine})
+        mine = [step for step in open_steps if step.submission_id == item["id"]]
+        ids = {step.id for step in mine}
+        due = [step.due_at for step in mine if step.due_at]
+        item["open_steps"] = sorted({step.key for step in mine})
         item["holder"] = [{"id": person, "name": name} for s, person, name in asked if s in ids]
         item["due_at"] = shown_moment(min(due)) if due else None
-        item["overdue"] = item["overdue"] or any(step[4] for step in mine)
+        item["overdue"] = item["overdue"] or any(step.overdue_at for step in mine)
 
 
 def inbox(session: Session, person: Person, limit: int, after: str | None, now: datetime) -> Json:
