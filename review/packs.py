@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.constructor import RoundTripConstructor
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from review.rules.calendar import Calendar
@@ -48,6 +49,13 @@ class PackError(Exception):
     def __init__(self, mistakes: Iterable[Mistake]) -> None:
         self.mistakes = tuple(mistakes)
         super().__init__("\n".join(map(str, self.mistakes)))
+
+
+class _Reader(RoundTripConstructor):
+    """Leaves days as text, so that an impossible one is a mistake with its line."""
+
+
+_Reader.add_constructor("tag:yaml.org,2002:timestamp", RoundTripConstructor.construct_scalar)
 
 
 def builtin_pack(name: str) -> Path:
@@ -92,7 +100,9 @@ def read_yaml(path: Path, language: str = "zh") -> Any:
         return PackError([Mistake(str(path), line, "", message, code, params)])
 
     try:
-        return YAML(typ="rt").load(path.read_text(encoding="utf-8-sig"))
+        reader = YAML(typ="rt")
+        reader.Constructor = _Reader
+        return reader.load(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise refused("unreadable", why=error.strerror or str(error)) from error
     except UnicodeDecodeError as error:

@@ -59,6 +59,7 @@ async def engine(**dynamic: str) -> AsyncIterator[WorkflowEnvironment]:
         dev_server_existing_path=str(ENGINE),
         dev_server_extra_args=arguments,
         data_converter=converter({}),
+        identity="tests",
     ) as env:
         await prepare_namespace(env.client)
         yield env
@@ -226,6 +227,16 @@ class Bureau:
     async def settled(self, submission: str) -> None:
         """Wait until the workflow has seen everything that was done."""
         await self.until(lambda: all(o.done_at for o in self.rows(Outbox, submission)), "no turn")
+
+    async def last_failure(self, submission: str) -> str:
+        """Return the type of the failure of the turn under way, once it has one."""
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                described = await self.handle(submission).describe()
+                for pending in described.raw_description.pending_activities:
+                    if pending.HasField("last_failure"):
+                        return str(pending.last_failure.application_failure_info.type)
+                await asyncio.sleep(0.02)
 
     async def histories(self, submission: str) -> dict[str, WorkflowHistory]:
         """Return the histories of a submission's workflow and of its publications."""

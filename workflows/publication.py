@@ -59,7 +59,7 @@ class PublicationWorkflow:
 
     @workflow.signal
     def changed(self, *_nudge: Any) -> None:
-        """The ledger wants something else of this publication; it says what, this signal doesn't."""
+        """The ledger wants something else of this publication; what, is read there."""
         self._changed = True
 
     async def _try(self, ref: PublicationRef) -> PublicationOutcome:

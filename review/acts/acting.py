@@ -481,8 +481,7 @@ def _correct(doing: Doing) -> dict[str, Any]:
     row.details = row.details | {"clock_from": doing.now.isoformat()}
     item.restart_from(position, doing.now, "correction")
     if version is not None:
-        step = next(s for s in item.steps if s.proof == 2 and s.state == StepState.WAITING)
-        ask_unit_again(item, step)
+        ask_unit_again(item)
     return {"base": doing.request.base_digest}
 
 

@@ -219,19 +219,18 @@ def _after_edit(session: Session, item: Item, step: Step, version: Version, now:
     """Let lapse what the new text has lost, and ask the unit again where it must answer."""
     if step.key == CERTIFY:
         return
-    if follow_profile(session, item, now):
-        return
+    follow_profile(session, item, now)
     lost = item.case.first_uncovered(step.position, version.digest)
     if lost is not None:
         item.restart_from(lost, now, "edited")
     if version.author_role == Role.UNIT_HEAD:
         return
-    ask_unit_again(item, step)
+    ask_unit_again(item)
     people = notices.unit_people(session, item.row.unit_id, now)
     notices.tell(session, item, people, "edited", f"v{version.no}", now, change=version.change)
 
 
-def ask_unit_again(item: Item, step: Step) -> None:
+def ask_unit_again(item: Item) -> None:
     """Keep one reconfirmation waiting while the unit's approval does not reach the text (A-16)."""
     waiting = [
         s
@@ -243,9 +242,8 @@ def ask_unit_again(item: Item, step: Step) -> None:
             taken = {s.round for s in item.steps if s.key == RECONFIRM}
             if item.row.round in taken:
                 item.row.round += 1
-            item.add_step(
-                reconfirm_step(step.position, item.row.profile, item.policy), item.row.round
-            )
+            after = min(s.position for s in item.case.current_steps() if s.proof == 2)
+            item.add_step(reconfirm_step(after, item.row.profile, item.policy), item.row.round)
     else:
         for extra in waiting:
             assert isinstance(extra, Step)

@@ -7,6 +7,7 @@ are pinned to the version they came in under (R0-4).
 import re
 from collections.abc import Iterator, Sequence
 from datetime import time, timedelta
+from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo
 
@@ -81,7 +82,7 @@ TimeOfDay = Annotated[str, Field(pattern=r"^\d\d:\d\d$"), AfterValidator(_clock_
 def spans_problem(spans: Sequence[str]) -> Problem | None:
     """Return what is wrong with the spans of a working day: none, or not one after another."""
     moments = [time.fromisoformat(part) for span in spans for part in span.split("-")]
-    if not moments or any(a > b for a, b in zip(moments, moments[1:], strict=False)):
+    if not moments or any(a > b for a, b in pairwise(moments)):
         return Problem(where=("working_hours",), code="hours_disorder")
     return None
 

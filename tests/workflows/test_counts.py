@@ -34,7 +34,8 @@ TITLE = "全省秋冬季造林绿化现场推进会召开"
 def text_in(history: WorkflowHistory) -> list[str]:
     """Return which of the texts stand in a history, in any way that its payloads are written."""
     stored = b"".join(event.SerializeToString() for event in history.events)
-    ways = {text: (text.encode(), json.dumps(text)[1:-1].encode()) for text in (TITLE, BODY, OPINION)}
+    texts = (TITLE, BODY, OPINION)
+    ways = {text: (text.encode(), json.dumps(text)[1:-1].encode()) for text in texts}
     return [text for text, written in ways.items() if any(way in stored for way in written)]
 
 
@@ -139,5 +140,5 @@ def _fill(bureau: Bureau, count: int) -> None:
 
 
 def _copy(table: Any, row: dict[str, Any], number: int) -> dict[str, Any]:
-    new = {name: f"{row[name]}-{number}" for name in ("id", "number", "submission_id") if name in row}
-    return row | new
+    names = [name for name in ("id", "number", "submission_id") if name in row]
+    return row | {name: f"{row[name]}-{number}" for name in names}

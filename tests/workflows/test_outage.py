@@ -15,10 +15,12 @@ from review.engine import IMPATIENT
 from review.payloads import converter
 from review.records.engine import Ledger
 from review.records.tables import Outbox
+from review.requests import DecisionRequest
 from review.rules.errors import LedgerUnavailableError
 from starter.engine import EmbeddedEngine
 from tests.bureau import ENGINE, Bureau
 from tests.conftest import missing
+from tests.examples import CHECKLIST
 from workers.relay import Relay
 
 PROMPT = 2.5  # seconds a person may wait for an answer while the engine is away
@@ -82,31 +84,17 @@ async def test_turn_waits_for_a_ledger_that_is_away(idle_bureau: Bureau, sqlite_
                 person, submission, a_decision(digest), decision_id=None, way_in="api"
             )
         await bureau.handle(submission).signal("decided")
-        failure = await last_failure(bureau, submission)
+        failure = await bureau.last_failure(submission)
         file.with_suffix(".away").rename(file)
 
         assert failure == "LedgerAway"
         await bureau.published(submission)
 
 
-def a_decision(digest: str):
-    from review.requests import DecisionRequest
-    from tests.examples import CHECKLIST
-
+def a_decision(digest: str) -> DecisionRequest:
     return DecisionRequest.model_validate(
         {"step": "unit_review", "verdict": "approve", "digest": digest, "checklist": CHECKLIST}
     )
-
-
-async def last_failure(bureau: Bureau, submission: str) -> str:
-    """Return why the activity under way failed, once it has."""
-    async with asyncio.timeout(20):
-        while True:
-            described = await bureau.handle(submission).describe()
-            for pending in described.raw_description.pending_activities:
-                if pending.HasField("last_failure"):
-                    return pending.last_failure.application_failure_info.type
-            await asyncio.sleep(0.02)
 
 
 async def test_engine_away_is_answered_soon_and_made_up_for(quick_ledger: Ledger, tmp_path: Path):

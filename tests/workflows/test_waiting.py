@@ -1,6 +1,5 @@
 """Silence on the real engine with skipped time: reminded, escalated, never approved (R1.3-7)."""
 
-import asyncio
 import re
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -100,7 +99,8 @@ async def test_silent_step_is_reminded_and_escalated_and_never_approved(bureau: 
     assert hours(bureau, submission, kind="escalate_backup") == [("0/escalate_backup:100", 7)]
     assert [at for _, at in hours(bureau, submission, kind="escalate_superior")] in ([10], [11])
     assert [at for _, at in hours(bureau, submission, kind="item_alarm")] == [60, 48]
-    told = Counter(n.kind for n in bureau.rows(Notice, submission) if n.person_id == "afforest_head")
+    notices = bureau.rows(Notice, submission)
+    told = Counter(one.kind for one in notices if one.person_id == "afforest_head")
     assert told["remind"] == 7  # the cap of five repeats, then daily (3.2)
     assert [step.key for step in bureau.open_steps(submission)] == ["unit_review"]
     assert (row.status, bureau.rows(Decision, submission)) == ("in_review", [])
@@ -190,21 +190,10 @@ async def test_worker_whose_clock_is_wrong_does_nothing(bureau: PatientBureau):
 
     bureau.clock.ahead = timedelta(days=365)
     await handle.signal("decided", Nudge(submission_id=submission))
-    failure = await refused_turn(bureau, submission)
+    failure = await bureau.last_failure(submission)
     fired = hours(bureau, submission)
     bureau.clock.ahead = timedelta(0)
     await bureau.run(submission, until="edit_proof2")
 
     assert failure == "ClockApart"
     assert fired == []
-
-
-async def refused_turn(bureau: Bureau, submission: str) -> str:
-    """Return why the turn under way fails, once it has."""
-    for _ in range(500):
-        described = await bureau.handle(submission).describe()
-        for pending in described.raw_description.pending_activities:
-            if pending.HasField("last_failure"):
-                return pending.last_failure.application_failure_info.type
-        await asyncio.sleep(0.02)
-    raise AssertionError("the turn did not fail")
