@@ -148,5 +148,3 @@ class Course:
                 )
             )
         return self.turn()
-
-

@@ -200,9 +200,7 @@ class Bureau:
     def audit(self, submission: str) -> list[Audit]:
         with self.ledger.reading() as session:
             return list(
-                session.exec(
-                    select(Audit).where(Audit.chain == submission).order_by(col(Audit.n))
-                )
+                session.exec(select(Audit).where(Audit.chain == submission).order_by(col(Audit.n)))
             )
 
     def pages(self) -> list[str]:

@@ -234,6 +234,7 @@ def _sqlite(path: Path, begin: str, *pragmas: str, mode: str = "rw") -> Engine:
 
     engine = create_engine(
         "sqlite://",
+        hide_parameters=True,  # an error never quotes what people wrote
         creator=connect,
         poolclass=QueuePool,
         pool_size=READERS + 2,
@@ -273,6 +274,7 @@ def _postgres(database_url: str) -> Engine:
         arguments["options"] = f"-c lock_timeout={BUSY_TIMEOUT}"
     return create_engine(
         url,
+        hide_parameters=True,  # an error never quotes what people wrote
         isolation_level="READ COMMITTED",
         pool_size=POSTGRES_WRITERS + READERS,
         pool_timeout=BUSY_TIMEOUT / 1000,

@@ -72,7 +72,5 @@ async def test_opinions_and_reasons_are_screened_too(quick_ledger, tmp_path):
 
     assert CANARY.encode() not in bytes_of(tmp_path)
     with quick_ledger.reading() as session:
-        stops = session.exec(
-            select(Audit).where(col(Audit.event) == "screening_stop")
-        ).all()
+        stops = session.exec(select(Audit).where(col(Audit.event) == "screening_stop")).all()
     assert len(stops) == 2

@@ -79,9 +79,7 @@ async def incident_minor(bureau: Bureau) -> str:
 
 @course
 async def emergency(bureau: Bureau) -> str:
-    submission = await bureau.submit(
-        "fire_info", category="emergency", event_time=_moment(bureau)
-    )
+    submission = await bureau.submit("fire_info", category="emergency", event_time=_moment(bureau))
     await bureau.published(submission)
     return submission
 
@@ -189,9 +187,7 @@ async def silent_then_escalated(bureau: Bureau) -> str:
 
 @course
 async def opinion_skipped(bureau: Bureau) -> str:
-    submission = await bureau.submit(
-        "fire_info", category="emergency", event_time=_moment(bureau)
-    )
+    submission = await bureau.submit("fire_info", category="emergency", event_time=_moment(bureau))
     await bureau.run(submission, until="center_sign")
     await asyncio.sleep(6)  # the pack's limit is 4 s
     await bureau.published(submission)

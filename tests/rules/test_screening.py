@@ -72,4 +72,8 @@ def test_card_number_with_a_wrong_check_digit_passes():
 def test_every_text_of_a_request_is_found():
     request = {"title": "a", "source": {"name": "b"}, "attachments": [{"caption": "c"}], "n": 1}
 
-    assert dict(texts_of(request)) == {"title": "a", "source.name": "b", "attachments.0.caption": "c"}
+    assert dict(texts_of(request)) == {
+        "title": "a",
+        "source.name": "b",
+        "attachments.0.caption": "c",
+    }

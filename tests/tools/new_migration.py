@@ -1,6 +1,6 @@
 """Write the migration from what the migrations build to what the tables say.
 
-    python -m tests.tools.new_migration 0002 "what changes"
+python -m tests.tools.new_migration 0002 "what changes"
 """
 
 import sys

@@ -108,17 +108,13 @@ async def _statements(bureau: Bureau, web: Ledger, token: str) -> list[str]:
     with counting(web) as statements:
         person = access.by_token(token)
         assert person is not None
-        answer = await reviews.decide(
-            person, submission, request, decision_id=None, way_in="api"
-        )
+        answer = await reviews.decide(person, submission, request, decision_id=None, way_in="api")
     assert answer["accepted"] and answer["delivered"]
     return list(statements)
 
 
 def _token(bureau: Bureau, person: str) -> str:
-    return bureau.ledger.write(
-        lambda session: issue_token(session, person, "oa", bureau.clock())
-    )
+    return bureau.ledger.write(lambda session: issue_token(session, person, "oa", bureau.clock()))
 
 
 def _fill(bureau: Bureau, count: int) -> None:
