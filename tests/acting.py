@@ -3,7 +3,6 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-
 from review.acts import acting, deciding, editing, submitting, turning
 from review.acts.item import Item
 from review.acts.publishing import claim, finish
