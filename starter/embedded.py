@@ -369,7 +369,7 @@ def _set_up_ledger(settings: Settings, demo: bool) -> None:
     from alembic.util import CommandError
     from sqlalchemy.exc import SQLAlchemyError
 
-    from review.acts.adopting import adopt_calendar, adopt_policy
+    from review.acts.adopting import adopt_first_calendar, adopt_policy
     from review.packs import builtin_calendar, builtin_pack, load_calendar, load_pack
     from review.records.engine import Ledger, upgrade
 
@@ -378,7 +378,7 @@ def _set_up_ledger(settings: Settings, demo: bool) -> None:
         ledger = Ledger(settings.ledger_url)
         now = datetime.now(UTC)
         ledger.write(adopt_policy, load_pack(builtin_pack(settings.policy)), now)
-        ledger.write(adopt_calendar, load_calendar(builtin_calendar()), now)
+        ledger.write(adopt_first_calendar, load_calendar(builtin_calendar()), now)
         ledger.close()
     except (SQLAlchemyError, CommandError, OSError) as error:
         raise StartError("ledger_failed", why=str(error).partition("\n")[0]) from error

@@ -313,9 +313,12 @@ def _release(doing: Doing) -> None:
         if step.state != StepState.OPEN or step.due_at is None or step.due_at <= held_at:
             continue
         if work:
-            left = calendar.working_time(held_at, step.due_at)
-            hours = Length(amount=left / timedelta(hours=1), unit="wh")
-            due_at = calendar.after(doing.now, hours, "work")
+            left = calendar.working_time(held_at, step.due_at) / timedelta(hours=1)
+            due_at = (
+                calendar.after(doing.now, Length(amount=left, unit="wh"), "work")
+                if left > 0
+                else calendar.next_working(doing.now)
+            )
         else:
             due_at = step.due_at + (doing.now - held_at)
         start_step_clock(doing.item, step, calendar, doing.now, due_at)
