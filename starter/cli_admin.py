@@ -19,6 +19,7 @@ from starter.cli_output import (
     cell,
     facts,
     fail,
+    language,
     say,
     show_json,
     t,
@@ -229,7 +230,7 @@ def policy_check(
     from review.packs import PackError, digest_of, load_pack
 
     try:
-        pack = load_pack(pack_file(file))
+        pack = load_pack(pack_file(file), language())
     except PackError as error:
         if as_json:
             mistakes = [dataclasses.asdict(mistake) for mistake in error.mistakes]
@@ -294,7 +295,7 @@ def calendar_import(
     if not file.is_file():
         fail("file_unreadable", file=file, why="-")
     try:
-        found = load_calendar(file)
+        found = load_calendar(file, language())
     except PackError as error:
         raise CommandError(str(error), REFUSED) from None
     in_ledger(settings_for(data), adopt_calendar, found, datetime.now(UTC), write=True)

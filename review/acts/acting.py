@@ -12,7 +12,7 @@ from review.acts.acting_terms import TERMS, role_for
 from review.acts.authorising import authorise
 from review.acts.clocks import drop, schedule, start_step_clock, unfired
 from review.acts.deciding import close_open_steps, decide
-from review.acts.editing import ask_unit_again, position_of, write_version
+from review.acts.editing import position_of, write_version
 from review.acts.entitlement import ask, capacity
 from review.acts.item import Item, calendar_in_force
 from review.acts.publishing import latest_publications
@@ -46,10 +46,9 @@ from review.rules.values import (
 RANK = {  # what is graver needs no leave to raise; lowering does (A-7)
     Category.WORK_NEWS: 0,
     Category.IMPORTANT: 1,
-    Category.PUBLIC_OPINION: 2,
-    Category.EMERGENCY: 2,
+    Category.PUBLIC_OPINION: 3,
+    Category.EMERGENCY: 4,  # 一般/较大 is 2 (A-9)
 }
-LEVEL_RANK = {Level.MINOR: 0, Level.LARGER: 0, Level.MAJOR: 1, Level.EXTREME: 1, Level.UNKNOWN: 1}
 
 
 @dataclass
@@ -242,13 +241,14 @@ def _set_category(doing: Doing) -> dict[str, Any]:
     level = str(doing.request.level or "") if category == Category.EMERGENCY else ""
     if category == Category.EMERGENCY and not level:
         level = Level.UNKNOWN
-    old = (RANK[Category(row.category)], _level_rank(row.category, row.level))
-    new = (RANK[category], _level_rank(category, level))
+    old, new = _gravity(row.category, row.level), _gravity(category, level)
     if (category, level) == (row.category, row.level):
         raise RefusedError("nothing_changed")
     if new < old:
         lowering = [
-            r for r in item.policy.lower_roles if any(h.role == r for h in doing.person.roles)
+            r
+            for r in item.policy.lower_roles
+            if any(h.role == r and h.unit_id in ("", row.unit_id) for h in doing.person.roles)
         ]
         if not lowering:
             raise NotAllowedError(act="set_category", needs="lower")
@@ -271,8 +271,11 @@ def _set_category(doing: Doing) -> dict[str, Any]:
     return {"was": was, "category": str(category), "level": level}
 
 
-def _level_rank(category: str, level: str) -> int:
-    return LEVEL_RANK[Level(level or Level.UNKNOWN)] if category == Category.EMERGENCY else 0
+def _gravity(category: str, level: str) -> int:
+    """Return how grave an item is; 重大舆情 goes to the bureau's chief, a lesser incident not."""
+    if category == Category.EMERGENCY and level in (Level.MINOR, Level.LARGER):
+        return RANK[Category.PUBLIC_OPINION] - 1
+    return RANK[Category(category)]
 
 
 def _set_deadline(doing: Doing) -> dict[str, Any]:
@@ -342,8 +345,11 @@ def _add_signer(doing: Doing) -> dict[str, Any]:
     if known:
         raise RefusedError("nothing_changed", unit=unit)
     clock = item.policy.countersign[Profile(item.row.profile)]
+    beside = open_steps[0]
+    # nothing is sent beside a signer who was not heard yet, so the third proof comes after
+    position = beside.position - 1 if beside.proof == 3 else beside.position
     planned = PlannedStep(
-        key=ADD_SIGNER, unit_id=unit, position=open_steps[0].position, role=Role.UNIT_HEAD,
+        key=ADD_SIGNER, unit_id=unit, position=position, role=Role.UNIT_HEAD,
         limit=str(clock.limit), origin="add_signer",
     )  # fmt: skip
     item.add_step(planned, item.row.round)
@@ -410,6 +416,9 @@ def _renew_authorisation(doing: Doing) -> dict[str, Any]:
     able = capacity(doing.session, doing.person, item, final, doing.now)
     if able is None:
         raise NotYourStepError(step=final.key, role=final.role)
+    excluded = item.case.excluded(final)
+    if doing.person.id in excluded or (able.acting_for or "") in excluded:
+        raise RefusedError("separation_of_duties", step=final.key)
     decision = next(d for d in reversed(item.decisions) if d.step_id == final.id)
     renewed = authorise(doing.session, item, decision, doing.now)
     doing.role = able.role
@@ -456,7 +465,8 @@ def _ratify_retraction(doing: Doing) -> None:
     pending = [m for m in unfired(doing.item) if m.kind == "ratify"]
     if not pending:
         raise RefusedError("nothing_to_ratify")
-    final = next((s for s in reversed(doing.item.steps) if s.tier == 3), None)
+    final = next((s for s in doing.item.case.current_steps() if s.tier == 3), None)
+    assert final is None or isinstance(final, Step)
     if final is None or capacity(doing.session, doing.person, doing.item, final, doing.now) is None:
         raise NotYourStepError(step=final.key if final else "final_review", role=doing.role)
     for milestone in pending:
@@ -484,7 +494,7 @@ def _correct(doing: Doing) -> dict[str, Any]:
     row.details = row.details | {"clock_from": doing.now.isoformat()}
     item.restart_from(position, doing.now, "correction")
     if version is not None:
-        ask_unit_again(item)
+        item.ask_unit_again()
     return {"base": doing.request.base_digest}
 
 
@@ -495,10 +505,15 @@ def _retry_channel(doing: Doing) -> dict[str, Any]:
     publication = _channel(doing, name, doing.role)
     if publication.state == PublicationState.UNKNOWN:
         raise RefusedError("publication_unknown", channel=name)
-    if publication.state not in (PublicationState.FAILED, PublicationState.RETRACTED):
+    if publication.state != PublicationState.FAILED:  # what was taken down stays down (A-24)
         raise RefusedError("nothing_changed", state=publication.state)
     authorisation = doing.item.authorisation()
-    if authorisation is None or authorisation.digest != doing.item.row.digest:
+    if (
+        authorisation is None
+        or authorisation.digest != doing.item.row.digest
+        or name not in authorisation.channels
+        or authorisation.valid_until < doing.now
+    ):
         raise RefusedError("nothing_authorised")
     doing.session.add(
         Publication(

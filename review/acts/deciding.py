@@ -112,9 +112,11 @@ def _step(
     if request.unit is None:
         same = [s for s in item.case.current_steps() if s.key == request.step]
         if len({s.unit_id for s in same}) > 1:
-            for step in same:
+            for step in sorted(same, key=lambda s: s.state != StepState.OPEN):
                 if isinstance(step, Step) and capacity(session, person, item, step, now):
-                    return step
+                    found = find_step(item.case, step.key, step.unit_id, request.round)
+                    assert isinstance(found, Step)
+                    return found
     found = find_step(item.case, request.step, request.unit, request.round)
     assert isinstance(found, Step)
     return found
@@ -185,12 +187,14 @@ def _take_effect(
         case Verdict.APPROVE_WITH_CHANGES:
             item.add_step(certify_step(step.position, step.limit), row.round)
         case Verdict.REJECT:
+            if item.publications():  # a correction: what is out is retracted, not rejected
+                raise RefusedError("already_publishing", step=step.key)
             row.status = Status.REJECTED
             row.ended_at = now
             close_open_steps(item, now)
             _tell_unit(session, item, "rejected", decision, now)
         case Verdict.RETURN:
-            if item.publications():
+            if item.is_going_out():
                 raise RefusedError("already_publishing", step=step.key)
             if request.return_to in ("", "author"):
                 row.status = Status.RETURNED

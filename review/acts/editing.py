@@ -8,7 +8,7 @@ from sqlmodel import Session
 from review.acts import notices
 from review.acts.authorising import full_version
 from review.acts.entitlement import capacity
-from review.acts.item import Item
+from review.acts.item import Item, planned_again
 from review.acts.replanning import follow_profile
 from review.acts.visibility import require_visible
 from review.ids import new_id
@@ -17,9 +17,9 @@ from review.records.tables import Channel, Step, Submission, Version
 from review.requests import NewVersion
 from review.rules.cases import EDIT_ROLES
 from review.rules.errors import MalformedError, NotAllowedError, RefusedError
-from review.rules.plans import CERTIFY, RECONFIRM, reconfirm_step
+from review.rules.plans import CERTIFY
 from review.rules.submissions import figures_in, links_in, text_digest, version_digest
-from review.rules.values import Category, Role, Status, StepState, Verdict
+from review.rules.values import Category, Role, Status, Verdict
 
 
 def new_version(
@@ -223,29 +223,22 @@ def _after_edit(session: Session, item: Item, step: Step, version: Version, now:
     lost = item.case.first_uncovered(step.position, version.digest)
     if lost is not None:
         item.restart_from(lost, now, "edited")
+    _ask_signers_again(item, now)
     if version.author_role == Role.UNIT_HEAD:
         return
-    ask_unit_again(item)
+    item.ask_unit_again()
     people = notices.unit_people(session, item.row.unit_id, now)
     notices.tell(session, item, people, "edited", f"v{version.no}", now, change=version.change)
 
 
-def ask_unit_again(item: Item) -> None:
-    """Keep one reconfirmation waiting while the unit's approval does not reach the text (A-16)."""
-    waiting = [
-        s
-        for s in item.case.current_steps()
-        if s.key == RECONFIRM and s.state in (StepState.WAITING, StepState.OPEN)
-    ]
-    if item.case.needs_reconfirmation(item.row.digest):
-        if not waiting:
-            taken = {s.round for s in item.steps if s.key == RECONFIRM}
-            if item.row.round in taken:
-                item.row.round += 1
-            after = min(s.position for s in item.case.current_steps() if s.proof == 2)
-            item.add_step(reconfirm_step(after, item.row.profile, item.policy), item.row.round)
-    else:
-        for extra in waiting:
-            assert isinstance(extra, Step)
-            extra.state = StepState.LAPSED
-            item.session.add(extra)
+def _ask_signers_again(item: Item, now: datetime) -> None:
+    """A signer who was added agreed to another text: ask once more (A-15)."""
+    approvals = {
+        a.step_id: a for a in item.case.approvals() if not item.case.covers(a, item.row.digest)
+    }
+    lost = [s for s in item.steps if s.origin == "add_signer" and s.id in approvals]
+    if lost:
+        item.row.round += 1
+    for step in lost:
+        item.lapse(step, now)
+        item.add_step(planned_again(step), item.row.round)

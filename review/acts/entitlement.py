@@ -6,8 +6,17 @@ from datetime import datetime
 from sqlmodel import Session, col, or_, select
 
 from review.acts.item import Item
-from review.records.people import Person, delegations_to, holders, load_person
-from review.records.tables import Decision, Grant, PersonRow, Step, StepPerson, Submission, Unit
+from review.records.people import Person, backups_of, delegations_to, holders, load_person
+from review.records.tables import (
+    Decision,
+    Delegation,
+    Grant,
+    PersonRow,
+    Step,
+    StepPerson,
+    Submission,
+    Unit,
+)
 from review.rules.cases import DecisionLike
 from review.rules.values import Category, Role, StepState
 
@@ -39,7 +48,9 @@ def capacity(
     Separation of duties is judged elsewhere: this only asks the roster, live.
     """
     if step.only_for and step.only_for != person.id:
-        return _by_delegation(session, person, item, step, now)
+        return _by_superior(session, person, item, step) or _by_delegation(
+            session, person, item, step, now
+        )
     return (
         _by_role(session, person, item.row, step, step.role)
         or _by_superior(session, person, item, step)
@@ -82,7 +93,6 @@ def _by_delegation(
     session: Session, person: Person, item: Item, step: Step, now: datetime
 ) -> Capacity | None:
     """委托: dated, by category; for the chief in C and D only when filed (A-28)."""
-    grave = item.row.category in (Category.EMERGENCY, Category.PUBLIC_OPINION)
     for delegation in delegations_to(session, person.id, now):
         if delegation.categories and item.row.category not in delegation.categories:
             continue
@@ -92,7 +102,7 @@ def _by_delegation(
         if absent is None:
             continue
         held = _by_role(session, absent, item.row, step, step.role)
-        if held is None or (held.role == Role.BUREAU_CHIEF and grave and not delegation.filed):
+        if held is None or (needs_filed(item, held.role) and not delegation.filed):
             continue
         return Capacity(held.role, held.grant_id, "delegation", absent.id)
     return None
@@ -108,9 +118,15 @@ def _by_backup(
     for principal in principals:
         absent = load_person(session, principal, now)
         held = _by_role(session, absent, item.row, step, step.role) if absent else None
-        if held is not None:
+        if held is not None and not needs_filed(item, held.role):
             return Capacity(held.role, held.grant_id, "backup", principal)
     return None
+
+
+def needs_filed(item: Item, role: str) -> bool:
+    """Tell whether only a filed 授权书 lets somebody act for it: the chief, C and D (A-28)."""
+    grave = item.row.category in (Category.EMERGENCY, Category.PUBLIC_OPINION)
+    return role == Role.BUREAU_CHIEF and grave
 
 
 def _above(item: Item, role: str) -> list[str]:
@@ -135,10 +151,8 @@ def people_for(session: Session, item: Item, step: Step, now: datetime) -> list[
     asked = _holders(session, item, step, step.role, excluded, now)
     if asked:
         mine = {person for person, _ in asked}
-        rows = session.exec(
-            select(PersonRow.backup_id, PersonRow.disabled_at).where(col(PersonRow.id).in_(mine))
-        )
-        backups = {backup for backup, _ in rows if backup} - mine - excluded
+        standing = {} if needs_filed(item, step.role) else backups_of(session, mine, now)
+        backups = set(standing.values()) - mine - excluded
         return asked + [(backup, "backup") for backup in sorted(backups)]
     for role in _above(item, step.role):
         higher = _holders(session, item, step, role, excluded, now)
@@ -150,12 +164,18 @@ def people_for(session: Session, item: Item, step: Step, now: datetime) -> list[
 def _holders(
     session: Session, item: Item, step: Step, role: str, excluded: set[str], now: datetime
 ) -> list[tuple[str, str]]:
-    people = holders(session, role, scope(item.row, step, role), now)
-    if not people and role == Role.SUPERVISING_LEADER:
-        unit = session.get(Unit, item.row.unit_id)
-        if unit is not None and unit.under_chief:
-            people = holders(session, Role.BUREAU_CHIEF, "", now)
+    people = leaders(session, item, role, scope(item.row, step, role), now)
     return [(person, "role") for person in people if person not in excluded]
+
+
+def leaders(session: Session, item: Item, role: str, unit: str, now: datetime) -> list[str]:
+    """Return a role's holders; the chief leads a unit that has no other leader (A-4)."""
+    people = holders(session, role, unit, now)
+    if not people and role == Role.SUPERVISING_LEADER:
+        own = session.get(Unit, item.row.unit_id)
+        if own is not None and own.under_chief:
+            return holders(session, Role.BUREAU_CHIEF, "", now)
+    return people
 
 
 def ask(session: Session, item: Item, step: Step, now: datetime) -> list[tuple[str, str]]:
@@ -166,7 +186,7 @@ def ask(session: Session, item: Item, step: Step, now: datetime) -> list[tuple[s
         for row in session.exec(select(StepPerson).where(StepPerson.step_id == step.id))
     }
     for person, row in rows.items():
-        keep = person in wanted or (row.why == "superior" and not step.only_for)
+        keep = person in wanted or row.why == "superior"
         if row.active != keep:
             row.active = keep
             session.add(row)
@@ -221,6 +241,8 @@ def was_entitled(session: Session, item: Item, decision: DecisionLike) -> bool:
     step = next((s for s in item.steps if s.id == decision.step_id), None)
     if step is None or grant.unit_id != scope(item.row, step, decision.role):
         return False
+    if decision.acting_for_id is not None and not _stood_in(session, item, decision):
+        return False
     person = session.get(PersonRow, decision.person_id)
     if person is None or (person.disabled_at and person.disabled_at <= decision.at):
         return False
@@ -229,6 +251,26 @@ def was_entitled(session: Session, item: Item, decision: DecisionLike) -> bool:
         end is not None and end <= decision.at for end in (grant.until_at, grant.revoked_at)
     )
     return began and not ended
+
+
+def _stood_in(session: Session, item: Item, decision: Decision) -> bool:
+    """Tell whether somebody acted for another by a delegation then in force, or as B岗 (A-28)."""
+    absent, filed = decision.acting_for_id, needs_filed(item, decision.role)
+    if decision.why == "backup":
+        row = session.get(PersonRow, absent)
+        own = row is not None and row.backup_id == decision.person_id
+        asked = session.get(StepPerson, (decision.step_id, decision.person_id)) is not None
+        return (own or asked) and not filed
+    return any(
+        (one.filed or not filed) and (one.revoked_at is None or one.revoked_at > decision.at)
+        for one in session.exec(
+            select(Delegation)
+            .where(Delegation.from_id == absent)
+            .where(Delegation.to_id == decision.person_id)
+            .where(Delegation.from_at <= decision.at)
+            .where(Delegation.until_at > decision.at)
+        )
+    )
 
 
 def refresh_open_steps(session: Session, person_ids: set[str], now: datetime) -> None:

@@ -25,7 +25,7 @@ from review.records.tables import (
 from review.rules.calendar import Calendar
 from review.rules.cases import Case
 from review.rules.errors import NotFoundError
-from review.rules.plans import PlannedStep, plan
+from review.rules.plans import RECONFIRM, PlannedStep, plan, reconfirm_step
 from review.rules.policy import Policy
 from review.rules.values import Profile, StepState
 
@@ -166,6 +166,13 @@ class Item:
             )
         )
 
+    def is_going_out(self) -> bool:
+        """Tell whether something was sent on the authorisation in force."""
+        authorisation = self.authorisation()
+        return authorisation is not None and any(
+            p.authorisation_id == authorisation.id for p in self.publications()
+        )
+
     def add_step(self, planned: PlannedStep, round_: int) -> Step:
         """Add a waiting step."""
         step = Step(
@@ -202,6 +209,7 @@ class Item:
         planned = {(p.key, p.unit_id): p for p in self.planned()}
         again: dict[tuple[str, str], PlannedStep] = {}
         waiting: set[tuple[str, str]] = set()
+        signers: list[PlannedStep] = []
         for step in self.steps:
             if step.position < position:
                 continue
@@ -211,13 +219,36 @@ class Item:
                 waiting.add(slot)
             elif step.state != StepState.LAPSED:
                 self.lapse(step, now)
+                if step.origin == "add_signer":
+                    signers.append(planned_again(step))
             if step.origin in ("plan", "countersign") and slot in planned:
                 again[slot] = planned[slot]
         for slot, step_again in again.items():
             if slot not in waiting and step_again.position >= position:
                 self.add_step(step_again, self.row.round)
+        for signer in signers:
+            self.add_step(signer, self.row.round)
+        self.ask_unit_again()
         self.end_authorisation(why, now)
         self.session.add(self.row)
+
+    def ask_unit_again(self) -> None:
+        """Keep one reconfirmation waiting while the unit's approval lacks this text (A-16)."""
+        waiting = [
+            s
+            for s in self.steps
+            if s.key == RECONFIRM and s.state in (StepState.WAITING, StepState.OPEN)
+        ]
+        if not self.case.needs_reconfirmation(self.row.digest):
+            for extra in waiting:
+                extra.state = StepState.LAPSED
+                self.session.add(extra)
+        elif not waiting:
+            taken = {s.round for s in self.steps if s.key == RECONFIRM}
+            if self.row.round in taken:
+                self.row.round += 1
+            after = min(p.position for p in self.planned() if p.proof == 2)
+            self.add_step(reconfirm_step(after, self.row.profile, self.policy), self.row.round)
 
     def trace(
         self,
@@ -251,6 +282,13 @@ class Item:
                 )
             )
         self.session.add(self.row)
+
+
+def planned_again(step: Step) -> PlannedStep:
+    """Return a step as it was planned, to ask it once more."""
+    return PlannedStep.model_validate(
+        {name: getattr(step, name) for name in PlannedStep.model_fields}
+    )
 
 
 def next_number(session: Session, year: int) -> str:

@@ -12,22 +12,22 @@ from sqlmodel import Session, col, select
 from review.acts import notices
 from review.acts.clocks import (
     clock_rule,
+    drop,
     drop_dead_milestones,
     schedule,
     start_item_clock,
     start_step_clock,
     unfired,
 )
-from review.acts.entitlement import ask, ask_also, people_for
+from review.acts.entitlement import ask, ask_also, leaders, people_for
 from review.acts.item import Item, calendar_in_force
 from review.acts.publishing import deeds, settle
 from review.ids import new_id
-from review.records.people import holders
 from review.records.tables import Lead, MilestoneRow, Outbox, Step, StepPerson
 from review.rules import deadlines
 from review.rules.calendar import Calendar
 from review.rules.positions import OpenStep, Position
-from review.rules.values import Role, Status, StepState
+from review.rules.values import Role, Status, StepState, Verdict
 
 ACTIVE = (Status.IN_REVIEW, Status.AUTHORISED, Status.PUBLISHING)
 ENDED = (
@@ -257,7 +257,7 @@ def _escalate(item: Item, step: Step, now: datetime) -> list[tuple[str, str]]:
     roles = targets.get(item.row.profile) or targets.get("default") or ()
     for role in roles:
         unit = item.row.unit_id if str(role) == Role.SUPERVISING_LEADER else ""
-        for person in holders(session, str(role), unit, now):
+        for person in leaders(session, item, str(role), unit, now):
             told.append((person, "superior"))
             if person not in excluded:
                 ask_also(session, item, step, person, "superior", now)
@@ -306,7 +306,7 @@ def _fire_item(item: Item, milestone: MilestoneRow, calendar: Calendar, now: dat
             authorisation = item.authorisation()
             if authorisation is None or authorisation.id != milestone.shown.get("authorisation"):
                 return
-            if row.status in (*ENDED, Status.RETURNED) or item.publications():
+            if row.status in (*ENDED, Status.RETURNED) or item.is_going_out():
                 return
             final = next((s for s in item.case.current_steps() if s.tier == 3), None)
             if final is not None:
@@ -318,6 +318,8 @@ def _fire_item(item: Item, milestone: MilestoneRow, calendar: Calendar, now: dat
         case "ratify":
             tell = supervisors
         case "expiry_remind":
+            if row.status not in (Status.PUBLISHED, Status.PARTLY_PUBLISHED):
+                return
             tell = unit
         case "expiry_lead":
             if row.status in (Status.PUBLISHED, Status.PARTLY_PUBLISHED):
@@ -340,12 +342,17 @@ def _codes(milestone: MilestoneRow) -> dict[str, Any]:
 
 def _watch_returned(item: Item, calendar: Calendar, now: datetime) -> None:
     """Line up what happens while a returned item waits for its unit (3.2, other clocks)."""
-    prefix = f"returned:{item.row.round}:"
+    last = next((d.id for d in reversed(item.decisions) if d.verdict == Verdict.RETURN), "")
+    prefix = f"returned:{last}:"
     if any(m.mark.startswith(prefix) for m in unfired(item)):
         return
+    for former in unfired(item):
+        if former.kind.startswith("returned"):
+            drop(item, former)
     returned = item.policy.returned
     for number, length in enumerate(returned.remind, 1):
         at = calendar.after(now, length, "work")
         schedule(item, "", "returned_remind", f"{prefix}{number}", at)
-    close_at = calendar.after(now, returned.close_after, "work")
-    schedule(item, "", "returned_close", f"{prefix}close", close_at)
+    if not item.publications():  # a returned correction: what is out stays, nothing is withdrawn
+        close_at = calendar.after(now, returned.close_after, "work")
+        schedule(item, "", "returned_close", f"{prefix}close", close_at)

@@ -151,13 +151,15 @@ class Case:
 
         A certified change carries every approval (A-17); a wording edit by the center carries
         the unit's (A-16), and so does a substantive one that the unit reconfirmed, or did not
-        answer in time where the pack lets the second review decide and note it.
+        answer in time where the pack lets the second review decide and note it. 同意，修改后发布
+        never holds for the text it was said of, only for a certified later one.
         """
+        changes = approval.verdict == Verdict.APPROVE_WITH_CHANGES
         by_number = {v.no: v for v in self.versions}
         version = self.version(digest)
         while version is not None:
             if version.digest == approval.digest:
-                return True
+                return not (changes and approval.digest == digest)
             unit_keeps = approval.tier == 1 and self._unit_still_answers(version)
             if not (unit_keeps or self._certified(version)):
                 return False
@@ -177,9 +179,8 @@ class Case:
             return False
         if version.change == "wording" and not version.figures_changed:
             return True
-        reconfirmed = any(
-            decision.key == RECONFIRM and decision.at >= version.at for decision in self.approvals()
-        )
+        answers = [self.version(a.digest) for a in self.approvals() if a.key == RECONFIRM]
+        reconfirmed = any(seen is not None and seen.no >= version.no for seen in answers)
         unanswered = any(
             step.key == RECONFIRM
             and step.state == StepState.SKIPPED

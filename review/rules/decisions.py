@@ -6,6 +6,7 @@ from typing import Protocol
 
 from review.rules.cases import Case, StepLike
 from review.rules.errors import MalformedError, RefusedError
+from review.rules.plans import CERTIFY
 from review.rules.policy import Policy
 from review.rules.values import Profile, Status, StepState, Verdict
 
@@ -110,8 +111,13 @@ def check_verdict(case: Case, step: StepLike, request: Asked, policy: Policy) ->
     """Refuse a verdict that this step does not offer.
 
     Raises:
-        RefusedError: verdict_not_offered, approve_with_changes_off, return_to_unknown.
+        RefusedError: verdict_not_offered, approve_with_changes_off, return_to_unknown;
+            nothing_changed: the change that 同意，修改后发布 asked for was not made.
     """
+    if step.key == CERTIFY and request.verdict == Verdict.APPROVE:
+        asked = [a for a in case.approvals() if a.verdict == Verdict.APPROVE_WITH_CHANGES]
+        if any(a.digest == case.digest for a in asked):
+            raise RefusedError("nothing_changed", step=step.key)
     if request.verdict == Verdict.REJECT and not step.tier:
         raise RefusedError("verdict_not_offered", step=step.key, verdict=str(request.verdict))
     if request.verdict == Verdict.APPROVE_WITH_CHANGES:

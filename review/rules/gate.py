@@ -5,14 +5,21 @@ which approvals this text needs, looks for each, and closes when one is missing.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Protocol
 
 from review.rules.cases import Case, DecisionLike, StepLike, people_of
-from review.rules.plans import COUNTERSIGN
+from review.rules.plans import ADD_SIGNER, CERTIFY, COUNTERSIGN, RECONFIRM
 from review.rules.policy import Policy, StepRule
 from review.rules.values import Profile, Role, Status, StepState
 
+ADDED_ROLES = {  # who answers a step that the plan added on the way
+    RECONFIRM: Role.UNIT_HEAD,
+    COUNTERSIGN: Role.UNIT_HEAD,
+    ADD_SIGNER: Role.UNIT_HEAD,
+    CERTIFY: Role.CENTER_DEPUTY,
+}
 OPEN_STATUS = (Status.AUTHORISED, Status.PUBLISHING, Status.IN_REVIEW, Status.PARTLY_PUBLISHED)
 
 
@@ -46,6 +53,8 @@ def gate(
         now: The moment of sending, aware.
     """
     problems: list[str] = []
+    counting = [d for d in case.decisions if _counts(case, d, policy) and entitled(d)]
+    case = replace(case, decisions=counting)
     digest = case.digest
     version = case.version(digest)
     if status not in (*OPEN_STATUS, Status.PUBLISHED):
@@ -57,7 +66,7 @@ def gate(
     proofs: dict[int, set[str]] = {}
     for rule in policy.rules(Profile(case.profile)):
         unit = operator_unit if rule.proof == 3 else ""
-        approval = _approval(case, rule.id, unit, digest, policy, rule, entitled)
+        approval = _approval(case, unit, digest, rule)
         if approval is None:
             if not (rule.tier or rule.proof) and _skipped(case, rule):
                 continue
@@ -68,13 +77,10 @@ def gate(
         if rule.proof:
             proofs.setdefault(rule.proof, set()).update(people_of(approval))
     for unit in dict.fromkeys(countersign_units):
-        if not _countersigned(case, unit, digest, policy, entitled):
+        if not _countersigned(case, unit, digest, policy):
             problems.append(f"countersign:{unit}")
     for step in case.current_steps():
-        if step.origin in ("add_signer", "certify") and step.state not in (
-            StepState.DECIDED,
-            StepState.SKIPPED,
-        ):
+        if step.origin in ("add_signer", "certify") and not _approved(case, step, digest):
             problems.append(f"step:{step.key}")
     if case.needs_reconfirmation(digest):
         problems.append("step:unit_reconfirm")
@@ -116,37 +122,38 @@ def _steps(case: Case, key: str, unit: str) -> list[StepLike]:
     return [s for s in case.current_steps() if s.key == key and s.unit_id == unit]
 
 
-def _approval(
-    case: Case,
-    key: str,
-    unit: str,
-    digest: str,
-    policy: Policy,
-    rule: StepRule,
-    entitled: Callable[[DecisionLike], bool],
-) -> DecisionLike | None:
-    """Return the approval of a step that reaches this text, by somebody who was entitled."""
-    counting = {s.id for s in _steps(case, key, unit)}
+def _counts(case: Case, decision: DecisionLike, policy: Policy) -> bool:
+    """Tell whether a decision was made in a role that may make it, whatever its row says."""
+    step = next((s for s in case.steps if s.id == decision.step_id), None)
+    if step is None:
+        return False
+    wanted = ADDED_ROLES.get(step.key)
+    for rule in policy.rules(Profile(case.profile)):
+        if rule.id == step.key:
+            own = rule.proof != 3 or step.unit_id == policy.center_unit
+            wanted = rule.role if own else Role.CHANNEL_OPERATOR  # R2.2-3
+    return wanted is not None and _in_rank(decision.role, wanted, policy)
+
+
+def _approved(case: Case, step: StepLike, digest: str) -> bool:
+    return any(a.step_id == step.id and case.covers(a, digest) for a in case.approvals())
+
+
+def _approval(case: Case, unit: str, digest: str, rule: StepRule) -> DecisionLike | None:
+    """Return the approval of a step that reaches this text."""
+    counting = {s.id for s in _steps(case, rule.id, unit)}
     for approval in case.approvals():
         if approval.step_id not in counting:
             continue
         if (approval.tier, approval.proof) != (rule.tier or 0, rule.proof or 0):
             continue
-        if not _in_rank(approval.role, str(rule.role), rule.proof == 3, policy):
-            continue
-        reached = case.covers(approval, digest) or (
-            # the unit's review of a text the unit has since reconfirmed
-            rule.tier == 1 and not case.needs_reconfirmation(digest)
-        )
-        if reached and entitled(approval):
+        if case.covers(approval, digest):
             return approval
     return None
 
 
-def _in_rank(role: str, wanted: str, third_proof: bool, policy: Policy) -> bool:
+def _in_rank(role: str, wanted: Role, policy: Policy) -> bool:
     """Tell whether a role is the step's own or one above it (A-6, A-14)."""
-    if third_proof and role == Role.CHANNEL_OPERATOR:
-        return True
     rank: str | None = wanted
     seen: set[str] = set()
     while rank and rank not in seen:
@@ -164,21 +171,12 @@ def _skipped(case: Case, rule: StepRule) -> bool:
     )
 
 
-def _countersigned(
-    case: Case,
-    unit: str,
-    digest: str,
-    policy: Policy,
-    entitled: Callable[[DecisionLike], bool],
-) -> bool:
+def _countersigned(case: Case, unit: str, digest: str, policy: Policy) -> bool:
     rows = _steps(case, COUNTERSIGN, unit)
-    ids = {s.id for s in rows}
     clock = policy.countersign[Profile(case.profile)]
     if str(clock.on_timeout) == "skip_and_flag" and any(s.state == StepState.SKIPPED for s in rows):
         return True
-    return any(
-        a.step_id in ids and case.covers(a, digest) and entitled(a) for a in case.approvals()
-    )
+    return any(_approved(case, step, digest) for step in rows)
 
 
 def _same_person(

@@ -1,0 +1,1 @@
+"""Figures of the real whole, each with the machine's own floor beside it."""

@@ -1,0 +1,1 @@
+"""Drills: the real whole under kills, and what must still be true afterwards."""
