@@ -28,7 +28,7 @@ from review.rules.errors import NotFoundError
 from review.rules.submissions import text_digest, version_digest
 from review.rules.values import PublicationState, Status, StepState, Verdict
 from workflows.names import submission_workflow_id
-from workflows.nudges import nudge
+from workflows.nudges import known, nudge
 
 UNDER_WAY = (
     Status.IN_REVIEW,
@@ -192,7 +192,7 @@ async def in_engine(
         more: dict[str, Any] = {}
         if repair:
             more["repaired"] = await nudge(
-                client, submission_id, reason="repair", category=category, unit=unit
+                client, submission_id, reason="repair", about=known(category, unit)
             )
         found.append(trouble("workflow_missing", submission_id, **more))
     return found

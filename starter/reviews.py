@@ -215,9 +215,12 @@ class Reviews:
         """Nudge the engine and say whether it took the nudge."""
         if self._client is None:
             return answer | {"delivered": False}
-        category, unit, reason = answer.get("category", ""), answer.get("unit", ""), "act"
+
+        async def about() -> tuple[str, str]:
+            return await self._ledger.read(item.category_and_unit, submission_id)
+
         taken = await nudge(
-            self._client, submission_id, reason=reason, category=category, unit=unit, first=first,
+            self._client, submission_id, reason="act", about=about, first=first,
             task_queue=self._task_queue,
         )  # fmt: skip
         return answer | {"delivered": taken}

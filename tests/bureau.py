@@ -225,6 +225,18 @@ class Bureau:
     async def settled(self, submission: str) -> None:
         """Wait until the workflow has seen everything that was done."""
         await self.until(lambda: all(o.done_at for o in self.rows(Outbox, submission)), "no turn")
+        async with asyncio.timeout(PATIENCE):  # the turn's result reaches the workflow a bit later
+            while True:
+                row, seen = self.row(submission), await self.position(submission)
+                steps = {(s.key, s.round) for s in self.open_steps(submission)}
+                if (row.status, row.round, row.version, steps) == (
+                    seen.status,
+                    seen.round,
+                    seen.version,
+                    {(s.step, s.round) for s in seen.open_steps},
+                ):
+                    return
+                await asyncio.sleep(0.02)
 
     async def last_failure(self, submission: str) -> str:
         """Return the type of the failure of the turn under way, once it has one."""

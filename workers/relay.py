@@ -13,7 +13,7 @@ from review.records.engine import Ledger
 from review.records.tables import Outbox, Submission
 from review.rules.errors import LedgerUnavailableError
 from workflows.names import TASK_QUEUE
-from workflows.nudges import nudge
+from workflows.nudges import known, nudge
 
 log = structlog.get_logger()
 
@@ -67,7 +67,7 @@ class Relay:
         took: list[str] = []
         for submission, category, unit, reason in owed:
             if not await nudge(
-                self._client, submission, reason=reason, category=category, unit=unit,
+                self._client, submission, reason=reason, about=known(category, unit),
                 task_queue=self._task_queue,
             ):  # fmt: skip
                 log.warning("engine_away", owed=len(owed))

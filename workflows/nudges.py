@@ -1,7 +1,7 @@
 """Nudge a submission's workflow; start it when it isn't there (after a loss of the engine, too)."""
 
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import Any
 
 from temporalio.client import Client
 from temporalio.common import (
@@ -11,7 +11,7 @@ from temporalio.common import (
     WorkflowIDConflictPolicy,
     WorkflowIDReusePolicy,
 )
-from temporalio.service import RPCError
+from temporalio.service import RPCError, RPCStatusCode
 
 from review.rules.positions import Nudge, SubmissionRef
 from workflows.names import TASK_QUEUE, submission_workflow_id
@@ -25,26 +25,38 @@ STATUS = SearchAttributeKey.for_keyword("SanshenStatus")
 PATIENCE = timedelta(seconds=2)
 
 
+def known(category: str, unit: str) -> Callable[[], Awaitable[tuple[str, str]]]:
+    """Return what `about` asks for where it is known already."""
+
+    async def about() -> tuple[str, str]:
+        return category, unit
+
+    return about
+
+
 async def nudge(
     client: Client,
     submission: str,
     *,
     reason: str,
-    category: str,
-    unit: str,
+    about: Callable[[], Awaitable[tuple[str, str]]],
     first: bool = False,
     task_queue: str = TASK_QUEUE,
 ) -> bool:
     """Tell a workflow that its ledger changed; True when the engine has taken it durably.
 
+    A running workflow is signalled. Where there is none (it ended, or the engine was lost), one is
+    started with the signal.
+
     Args:
+        about: Gives category and unit, asked for only when a workflow has to be started.
         first: The submission is new: start without a signal, which saves an event.
     """
-    signal: dict[str, Any] = {} if first else {
-        "start_signal": "decided",
-        "start_signal_args": [Nudge(submission_id=submission, reason=reason)],
-    }  # fmt: skip
+    message = Nudge(submission_id=submission, reason=reason)
     try:
+        if not first and await _signalled(client, submission, message):
+            return True
+        category, unit = await about()
         await client.start_workflow(
             SubmissionWorkflow.run,
             SubmissionRef(submission_id=submission),
@@ -60,8 +72,21 @@ async def nudge(
                 ]
             ),
             rpc_timeout=PATIENCE,
-            **signal,
+            start_signal=None if first else "decided",
+            start_signal_args=() if first else (message,),
         )
     except (RPCError, RuntimeError):  # a client that never connected raises RuntimeError
         return False
+    return True
+
+
+async def _signalled(client: Client, submission: str, message: Nudge) -> bool:
+    """Signal the running workflow; False when there is none."""
+    handle = client.get_workflow_handle(submission_workflow_id(submission))
+    try:
+        await handle.signal("decided", message, rpc_timeout=PATIENCE)
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND:
+            return False
+        raise
     return True

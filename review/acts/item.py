@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy.orm import defer
 from sqlmodel import Session, col, select
 
+from review.acts.repeats import add_once
 from review.ids import new_id
 from review.records import audit
 from review.records.people import Person
@@ -293,10 +294,18 @@ def planned_again(step: Step) -> PlannedStep:
 
 def next_number(session: Session, year: int) -> str:
     """Return the next number of a year, `2026-000123`."""
-    counter = session.exec(
-        select(Counter).where(Counter.year == year).with_for_update()
-    ).first() or Counter(year=year, last=0)
+    locked = select(Counter).where(Counter.year == year).with_for_update()
+    counter = session.exec(locked).first()
+    if counter is None:
+        add_once(session, Counter(year=year, last=0))
+        counter = session.exec(locked).one()
     counter.last += 1
     session.add(counter)
     session.flush()
     return f"{year}-{counter.last:06d}"
+
+
+def category_and_unit(session: Session, submission_id: str) -> tuple[str, str]:
+    """Return what a submission's workflow is found by in the engine's own lists."""
+    row = session.get_one(Submission, submission_id)
+    return row.category, row.unit_id

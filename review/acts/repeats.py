@@ -5,7 +5,8 @@ from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel
-from sqlmodel import Session
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlmodel import Session, SQLModel
 
 from review.records.tables import IdempotencyKey
 from review.rules.errors import KeyReusedError
@@ -39,10 +40,17 @@ def once(
         if first.request_hash != hash_:
             raise KeyReusedError
         return first.answer
+    row = IdempotencyKey(person_id=person_id, key=key, request_hash=hash_, status=200, at=now)
+    if not add_once(session, row):  # the same key, at the same moment
+        return once(session, person_id, key, hash_, now, act)
     answer = act()
-    session.add(
-        IdempotencyKey(
-            person_id=person_id, key=key, request_hash=hash_, status=200, answer=answer, at=now
-        )
-    )
+    session.get_one(IdempotencyKey, (person_id, key)).answer = answer
     return answer
+
+
+def add_once(session: Session, row: SQLModel) -> bool:
+    """Add a row unless its key is there, and tell; waits for another who is just adding it."""
+    insert = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
+    statement = insert[session.get_bind().dialect.name](type(row))
+    added = session.execute(statement.values(row.model_dump()).on_conflict_do_nothing())
+    return bool(added.rowcount)  # type: ignore[attr-defined]

@@ -101,8 +101,6 @@ def submit(
         "round": 1,
         "digest": digest,
         "profile": row.profile,
-        "category": row.category,
-        "unit": row.unit_id,
         "plan": plan_of(session, item, now),
         "findings": [],
         "delivered": False,

@@ -26,6 +26,7 @@ from review.rules.errors import LedgerUnavailableError
 T = TypeVar("T")
 
 BUSY_TIMEOUT = 5000  # milliseconds to wait for another's write or row lock
+ASK_AGAIN = 0.0005  # seconds between two tries for SQLite's write lock
 PATIENCE = 10.0  # seconds an act may stand in the queue; then its sender had better come again
 READERS = 4
 POSTGRES_WRITERS = 8
@@ -254,9 +255,36 @@ def _sqlite(path: Path, begin: str, *pragmas: str, mode: str = "rw") -> Engine:
     @event.listens_for(engine, "begin")
     def begun(connection: Connection) -> None:
         # A writer takes the lock at once: no two acts judge the same state.
-        connection.exec_driver_sql(begin)
+        if begin == "BEGIN IMMEDIATE":
+            _wait_for_write_lock(connection)
+        else:
+            connection.exec_driver_sql(begin)
 
     return engine
+
+
+def _wait_for_write_lock(connection: Connection) -> None:
+    """Begin to write as soon as the other process lets go.
+
+    SQLite's own waiting sleeps longer each time, up to a tenth of a second, and so sleeps through
+    the moments in which the lock is free: web and worker then kept each other waiting for longer
+    than their transactions take.
+    """
+    deadline = time.monotonic() + BUSY_TIMEOUT / 1000
+    raw: Any = connection.connection.dbapi_connection
+    raw.execute("PRAGMA busy_timeout=0")
+    try:
+        while time.monotonic() < deadline:
+            try:
+                raw.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                    break
+            time.sleep(ASK_AGAIN)
+        connection.exec_driver_sql("BEGIN IMMEDIATE")  # the error is to be SQLAlchemy's
+    finally:
+        raw.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT}")
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -66,9 +66,7 @@ async def serve(address: str, path: str) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     client = await Client.connect(address)
-    async with Worker(
-        client, task_queue=TASK_QUEUE, workflows=[Bare], activities=[Rows(path).row]
-    ):
+    async with Worker(client, task_queue=TASK_QUEUE, workflows=[Bare], activities=[Rows(path).row]):
         await stop.wait()
     await asyncio.sleep(0.1)
 

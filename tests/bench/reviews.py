@@ -54,7 +54,8 @@ async def bench(folder: Path, *, items: int = 60, rounds: int = 3) -> list[Figur
                 ours, theirs = [], []
                 for number in range(rounds):
                     theirs.append(
-                        items / await _together(items, lambda n, r=number: bare.one(f"bare-{r}-{n}"))
+                        items
+                        / await _together(items, lambda n, r=number: bare.one(f"bare-{r}-{n}"))
                     )
                     ours.append(items / await _together(items, lambda n: _review(staff, look, n)))
                     await quiet(look)

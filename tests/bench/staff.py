@@ -46,7 +46,8 @@ def _submit(session: Any, numbers: range) -> None:
     for number in numbers:
         unit = UNITS[number % len(UNITS)]
         draft = a_draft(
-            title=f"第{number}期造林绿化工作动态", body=f"今年以来，造林绿化进展顺利，第{number}期。" * 8
+            title=f"第{number}期造林绿化工作动态",
+            body=f"今年以来，造林绿化进展顺利，第{number}期。" * 8,
         )
         submitting.submit(session, who(session, AUTHORS[unit], now), draft, way_in="api", now=now)
 
