@@ -1,7 +1,7 @@
 """Where notices are put: for now a folder of mails and a log line; mail servers come later."""
 
 import os
-from email.message import EmailMessage
+from email.message import Message
 from pathlib import Path
 from typing import Protocol
 
@@ -13,7 +13,7 @@ log = structlog.get_logger()
 class Mailbox(Protocol):
     """A way by which a message reaches a person."""
 
-    def send(self, message: EmailMessage) -> None:
+    def send(self, message: Message) -> None:
         """Send one message; a repeat carries the same Message-ID."""
 
 
@@ -24,7 +24,7 @@ class FolderMailbox:
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
-    def send(self, message: EmailMessage) -> None:
+    def send(self, message: Message) -> None:
         name = str(message["Message-ID"]).strip("<>").split("@")[0]
         path = self._folder / f"{name}.eml"
         temporary = path.with_suffix(f".{os.getpid()}.tmp")

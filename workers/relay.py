@@ -8,6 +8,7 @@ import structlog
 from sqlmodel import Session, col, select
 from temporalio.client import Client
 
+from activities.notify import BATCH as FULL_BATCH
 from activities.notify import Notifier
 from review.records.engine import Ledger
 from review.records.tables import Outbox, Submission
@@ -56,7 +57,9 @@ class Relay:
                 await asyncio.sleep(2)
                 continue
             away = False
-            if not delivered and not sent:
+            # A short rest even when there was something to do: what comes in meanwhile goes out in
+            # one batch, and the ledger's one write lock is free for those who wait for an answer.
+            if delivered < FULL_BATCH and sent < BATCH:
                 await asyncio.sleep(PAUSE)
 
     async def nudge_owed(self) -> int:

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlmodel import Session, SQLModel
+from sqlmodel import Session, SQLModel, col, update
 
 from review.records.tables import IdempotencyKey
 from review.rules.errors import KeyReusedError
@@ -44,13 +44,19 @@ def once(
     if not add_once(session, row):  # the same key, at the same moment
         return once(session, person_id, key, hash_, now, act)
     answer = act()
-    session.get_one(IdempotencyKey, (person_id, key)).answer = answer
+    session.exec(
+        update(IdempotencyKey)
+        .where(col(IdempotencyKey.person_id) == person_id)
+        .where(col(IdempotencyKey.key) == key)
+        .values(answer=answer)
+    )
     return answer
 
 
 def add_once(session: Session, row: SQLModel) -> bool:
     """Add a row unless its key is there, and tell; waits for another who is just adding it."""
-    insert = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
-    statement = insert[session.get_bind().dialect.name](type(row))
-    added = session.execute(statement.values(row.model_dump()).on_conflict_do_nothing())
-    return bool(added.rowcount)  # type: ignore[attr-defined]
+    table = SQLModel.metadata.tables[str(row.__tablename__)]
+    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
+    statement = dialect.insert(table).values(row.model_dump())
+    added = session.connection().execute(statement.on_conflict_do_nothing())
+    return bool(added.rowcount == 1)
