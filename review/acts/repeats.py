@@ -57,6 +57,6 @@ def add_once(session: Session, row: SQLModel) -> bool:
     """Add a row unless its key is there, and tell; waits for another who is just adding it."""
     table = SQLModel.metadata.tables[str(row.__tablename__)]
     dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
-    statement = dialect.insert(table).values(row.model_dump())
-    added = session.connection().execute(statement.on_conflict_do_nothing())
-    return bool(added.rowcount == 1)
+    statement = dialect.insert(table).values(row.model_dump()).on_conflict_do_nothing()
+    added = session.connection().execute(statement.returning(*table.primary_key))
+    return added.first() is not None

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -256,35 +256,55 @@ def _sqlite(path: Path, begin: str, *pragmas: str, mode: str = "rw") -> Engine:
     def begun(connection: Connection) -> None:
         # A writer takes the lock at once: no two acts judge the same state.
         if begin == "BEGIN IMMEDIATE":
-            _wait_for_write_lock(connection)
+            _wait_for_write_lock(connection, path.with_name(f"{path.name}.turn"))
         else:
             connection.exec_driver_sql(begin)
 
     return engine
 
 
-def _wait_for_write_lock(connection: Connection) -> None:
-    """Begin to write as soon as the other process lets go.
+def _wait_for_write_lock(connection: Connection, turnstile: Path) -> None:
+    """Begin to write as soon as the other process lets go, each process in its turn.
 
     SQLite's own waiting sleeps longer each time, up to a tenth of a second, and so sleeps through
-    the moments in which the lock is free: web and worker then kept each other waiting for longer
-    than their transactions take.
+    the moments in which the lock is free; and a process with many acts to do would take it again
+    before another one looks. Whoever waits therefore stands in a turnstile that the next must pass.
     """
     deadline = time.monotonic() + BUSY_TIMEOUT / 1000
     raw: Any = connection.connection.dbapi_connection
     raw.execute("PRAGMA busy_timeout=0")
     try:
-        while time.monotonic() < deadline:
-            try:
-                raw.execute("BEGIN IMMEDIATE")
-                return
-            except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
-                    break
-            time.sleep(ASK_AGAIN)
-        connection.exec_driver_sql("BEGIN IMMEDIATE")  # the error is to be SQLAlchemy's
+        with _in_turn(turnstile, deadline):
+            while time.monotonic() < deadline:
+                try:
+                    raw.execute("BEGIN IMMEDIATE")
+                    return
+                except sqlite3.OperationalError as error:
+                    if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                        break
+                time.sleep(ASK_AGAIN)
+            connection.exec_driver_sql("BEGIN IMMEDIATE")  # the error is to be SQLAlchemy's
     finally:
         raw.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT}")
+
+
+@contextmanager
+def _in_turn(turnstile: Path, deadline: float) -> Iterator[None]:
+    """Stand in the turnstile; it only makes waiting fair, so without one we go on all the same."""
+    try:
+        descriptor = os.open(turnstile, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError:
+        yield
+        return
+    try:
+        while time.monotonic() < deadline:
+            with suppress(BlockingIOError):
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            time.sleep(ASK_AGAIN)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

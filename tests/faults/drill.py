@@ -133,12 +133,17 @@ async def _kill(tree: Tree, chance: random.Random, kills: int, report: Report) -
 
 async def _ask_again(office: Office, journal: Journal, report: Report) -> None:
     """Send every request once more: a repeat must be given the first answer."""
-    for key in list(journal.asked):
+    gate = asyncio.Semaphore(8)
+
+    async def again(key: str) -> None:
         first = journal.answers[key][0]
         if first[0] < 300:
-            again = await office.resend(key)
-            if (again[0], _told(again[1])) != (first[0], _told(first[1])):
+            async with gate:
+                status, answer = await office.resend(key)
+            if (status, _told(answer)) != (first[0], _told(first[1])):
                 report.conflicting_answers += 1
+
+    await asyncio.gather(*(again(key) for key in list(journal.asked)))
 
 
 def _told(answer: dict[str, Any]) -> dict[str, Any]:
