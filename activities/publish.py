@@ -208,8 +208,8 @@ async def _beating() -> AsyncIterator[None]:
 
     async def beat() -> None:
         while True:
-            activity.heartbeat()
             await asyncio.sleep(BEAT_SECONDS)
+            activity.heartbeat()
 
     beats = asyncio.create_task(beat())
     try:

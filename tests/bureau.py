@@ -15,6 +15,7 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowHandle, WorkflowHistory
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from activities.channels import Site
 from review.acts.item import Item
@@ -34,6 +35,10 @@ from workflows.names import submission_workflow_id
 from workflows.publication import publication_workflow_id
 from workflows.submission import SubmissionWorkflow
 
+PASSED_THROUGH = ("review", "activities", "workflows.names", "sqlmodel", "sqlalchemy", "structlog")
+SANDBOXED = SandboxedWorkflowRunner(
+    restrictions=SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH)
+)
 ENGINE = Path(sys.executable).with_name("temporal")
 PATIENCE = 20.0  # seconds for a busy machine; what is waited for takes milliseconds
 HEADS = {
@@ -91,10 +96,17 @@ class Bureau:
         self.reviews = Reviews(ledger, client, clock=self.clock, task_queue=self.queue)
 
     def worker(self, **options: Any) -> Worker:
-        """Return a worker as it is shipped, but for its queue and its clock."""
+        """Return a worker as it is shipped, but for its queue, its clock and the sandbox."""
         return worker(
             self.worker_client, self.ledger, {"website": self.site, "mini": self.mini}, self.clock,
-            **({"task_queue": self.queue, "graceful_shutdown_timeout": timedelta(0)} | options),
+            **(
+                {
+                    "task_queue": self.queue,
+                    "graceful_shutdown_timeout": timedelta(0),
+                    "workflow_runner": SANDBOXED,  # decision 0007
+                }
+                | options
+            ),
         )  # fmt: skip
 
     # --- people -------------------------------------------------------------------------------

@@ -515,7 +515,7 @@ def _retry_channel(doing: Doing) -> dict[str, Any]:
         or authorisation.valid_until < doing.now
     ):
         raise RefusedError("nothing_authorised")
-    doing.session.add(
+    doing.item.claimed(
         Publication(
             id=new_id(), submission_id=doing.item.row.id, channel=name,
             generation=publication.generation + 1, authorisation_id=authorisation.id,

@@ -69,6 +69,6 @@ def authorise(session: Session, item: Item, decision: Decision, now: datetime) -
             begins, item.policy.authorisation[profile], item.policy.profiles[profile].clock
         ),
     )
-    session.add(authorisation)
+    item.issued(authorisation)
     session.flush()
     return authorisation

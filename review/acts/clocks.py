@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy import bindparam
 from sqlmodel import select
 
 from review.acts.item import Item
@@ -13,6 +14,8 @@ from review.rules.calendar import Calendar
 from review.rules.policy import Length, StepRule
 from review.rules.values import Profile, StepState
 
+_MILESTONES = select(MilestoneRow).where(MilestoneRow.submission_id == bindparam("id"))
+
 OUTLIVES = ("late_opinion", "ratify", "expiry_remind", "expiry_lead")  # an item that has ended
 
 
@@ -20,9 +23,7 @@ def milestones(item: Item) -> list[MilestoneRow]:
     """Return every milestone of an item, fired and dropped ones too; read once, kept with it."""
     kept: list[MilestoneRow] | None = getattr(item, "_milestones", None)
     if kept is None:
-        kept = list(
-            item.session.exec(select(MilestoneRow).where(MilestoneRow.submission_id == item.row.id))
-        )
+        kept = list(item.session.exec(_MILESTONES, params={"id": item.row.id}))
         item._milestones = kept  # type: ignore[attr-defined]
     return kept
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from sqlalchemy import bindparam
 from sqlmodel import Session, col, or_, select
 
 from review.acts.item import Item
@@ -19,6 +20,8 @@ from review.records.tables import (
 )
 from review.rules.cases import DecisionLike
 from review.rules.values import Category, Role, StepState
+
+_ASKED = select(StepPerson).where(StepPerson.step_id == bindparam("step"))
 
 
 @dataclass(frozen=True)
@@ -181,10 +184,7 @@ def leaders(session: Session, item: Item, role: str, unit: str, now: datetime) -
 def ask(session: Session, item: Item, step: Step, now: datetime) -> list[tuple[str, str]]:
     """Write down who is asked on an open step; who no longer is stays visible but inactive."""
     wanted = dict(people_for(session, item, step, now))
-    rows = {
-        row.person_id: row
-        for row in session.exec(select(StepPerson).where(StepPerson.step_id == step.id))
-    }
+    rows = {row.person_id: row for row in session.exec(_ASKED, params={"step": step.id})}
     for person, row in rows.items():
         keep = person in wanted or row.why == "superior"
         if row.active != keep:
@@ -224,6 +224,16 @@ def ask_also(
     row.active, row.why = True, why
     session.add(row)
     return True
+
+
+def remember_entitlement(item: Item) -> None:
+    """Fetch in two statements what `was_entitled` looks up for each decision of an item."""
+    people = {person for d in item.decisions for person in (d.person_id, d.acting_for_id) if person}
+    grants = {decision.grant_id for decision in item.decisions}
+    item.roster = [  # a session keeps what it has fetched only as long as somebody holds it
+        *item.session.exec(select(Grant).where(col(Grant.id).in_(grants))),
+        *item.session.exec(select(PersonRow).where(col(PersonRow.id).in_(people))),
+    ]
 
 
 def was_entitled(session: Session, item: Item, decision: DecisionLike) -> bool:

@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy import bindparam
 from sqlalchemy.orm import defer
 from sqlmodel import Session, col, select
 
@@ -16,8 +17,10 @@ from review.records.tables import (
     Channel,
     Counter,
     Decision,
+    Grant,
     Outbox,
     Pack,
+    PersonRow,
     Publication,
     Step,
     Submission,
@@ -29,6 +32,32 @@ from review.rules.errors import NotFoundError
 from review.rules.plans import RECONFIRM, PlannedStep, plan, reconfirm_step
 from review.rules.policy import Policy
 from review.rules.values import Profile, StepState
+
+# Built once: composing a statement costs as much as SQLite needs to run it.
+_LOCKED = select(Submission).where(Submission.id == bindparam("id")).with_for_update()
+_STEPS = select(Step).where(Step.submission_id == bindparam("id")).order_by(col(Step.position))
+_DECISIONS = (
+    select(Decision).where(Decision.submission_id == bindparam("id")).order_by(col(Decision.at))
+)
+_VERSIONS = (
+    select(Version)
+    .where(Version.submission_id == bindparam("id"))
+    .order_by(col(Version.no))
+    .options(defer(Version.body), defer(Version.source))  # type: ignore[arg-type]
+)
+_AUTHORISATION = (
+    select(Authorisation)
+    .where(Authorisation.submission_id == bindparam("id"))
+    .where(col(Authorisation.ended_at).is_(None))
+    .order_by(col(Authorisation.at).desc())
+)
+_PUBLICATIONS = (
+    select(Publication)
+    .where(Publication.submission_id == bindparam("id"))
+    .order_by(col(Publication.channel), col(Publication.generation))
+)
+_PACK = select(Pack.digest).order_by(col(Pack.adopted_at).desc()).limit(1)
+_CALENDAR = select(CalendarRow.digest).order_by(col(CalendarRow.imported_at).desc()).limit(1)
 
 _policies: dict[str, Policy] = {}
 _calendars: dict[str, Calendar] = {}
@@ -46,8 +75,7 @@ def policy_of(session: Session, digest: str) -> Policy:
 
 def policy_in_force(session: Session) -> tuple[str, Policy]:
     """Return the digest and the pack that new submissions are pinned to (R0-4)."""
-    statement = select(Pack.digest).order_by(col(Pack.adopted_at).desc()).limit(1)
-    digest = session.exec(statement).first()
+    digest = session.exec(_PACK).first()
     if digest is None:
         raise NotFoundError("policy_missing")
     return digest, policy_of(session, digest)
@@ -55,8 +83,7 @@ def policy_in_force(session: Session) -> tuple[str, Policy]:
 
 def calendar_in_force(session: Session) -> Calendar:
     """Return the working calendar imported last (A-30)."""
-    statement = select(CalendarRow.digest).order_by(col(CalendarRow.imported_at).desc()).limit(1)
-    digest = session.exec(statement).first()
+    digest = session.exec(_CALENDAR).first()
     if digest is None:
         raise NotFoundError("calendar_missing")
     if digest not in _calendars:
@@ -72,24 +99,13 @@ class Item:
         self.session = session
         self.row = row
         self.policy = policy_of(session, row.policy_digest)
-        self.steps = list(
-            session.exec(
-                select(Step).where(Step.submission_id == row.id).order_by(col(Step.position))
-            )
-        )
-        self.decisions = list(
-            session.exec(
-                select(Decision).where(Decision.submission_id == row.id).order_by(col(Decision.at))
-            )
-        )
-        self.versions = list(
-            session.exec(
-                select(Version)
-                .where(Version.submission_id == row.id)
-                .order_by(col(Version.no))
-                .options(defer(Version.body), defer(Version.source))  # type: ignore[arg-type]
-            )
-        )
+        mine = {"id": row.id}
+        self.steps = list(session.exec(_STEPS, params=mine))
+        self.decisions = list(session.exec(_DECISIONS, params=mine))
+        self.versions = list(session.exec(_VERSIONS, params=mine))
+        self.roster: list[Grant | PersonRow] = []
+        self._authorisations: list[Authorisation] | None = None
+        self._publications: list[Publication] | None = None
 
     @classmethod
     def locked(cls, session: Session, submission_id: str) -> "Item":
@@ -98,9 +114,7 @@ class Item:
         Raises:
             NotFoundError: There is no such submission.
         """
-        row = session.exec(
-            select(Submission).where(Submission.id == submission_id).with_for_update()
-        ).first()
+        row = session.exec(_LOCKED, params={"id": submission_id}).first()
         if row is None:
             raise NotFoundError
         return cls(session, row)
@@ -150,22 +164,29 @@ class Item:
 
     def authorisation(self) -> Authorisation | None:
         """Return the publish authorisation in force."""
-        return self.session.exec(
-            select(Authorisation)
-            .where(Authorisation.submission_id == self.row.id)
-            .where(col(Authorisation.ended_at).is_(None))
-            .order_by(col(Authorisation.at).desc())
-        ).first()
+        if self._authorisations is None:
+            found = self.session.exec(_AUTHORISATION, params={"id": self.row.id})
+            self._authorisations = list(found)
+        return next((a for a in self._authorisations if a.ended_at is None), None)
+
+    def issued(self, authorisation: Authorisation) -> None:
+        """Add an authorisation: from now on the one in force."""
+        self.authorisation()
+        assert self._authorisations is not None
+        self._authorisations.insert(0, authorisation)
+        self.session.add(authorisation)
 
     def publications(self) -> list[Publication]:
         """Return every claim, the oldest generation of a channel first."""
-        return list(
-            self.session.exec(
-                select(Publication)
-                .where(Publication.submission_id == self.row.id)
-                .order_by(col(Publication.channel), col(Publication.generation))
-            )
-        )
+        if self._publications is None:
+            self._publications = list(self.session.exec(_PUBLICATIONS, params={"id": self.row.id}))
+        return self._publications
+
+    def claimed(self, publication: Publication) -> None:
+        """Add a claim."""
+        self.publications().append(publication)
+        self.publications().sort(key=lambda p: (p.channel, p.generation))
+        self.session.add(publication)
 
     def is_going_out(self) -> bool:
         """Tell whether something was sent on the authorisation in force."""

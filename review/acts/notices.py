@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy import bindparam
 from sqlmodel import Session, col, select
 
 from review.acts.item import Item
@@ -11,6 +12,15 @@ from review.ids import new_id
 from review.records.people import holders
 from review.records.tables import Delegation, Grant, Notice
 from review.rules.values import Role
+
+_WRITTEN = select(Notice.key).where(col(Notice.key).in_(bindparam("keys", expanding=True)))
+_DELEGATES = (
+    select(Delegation)
+    .where(col(Delegation.from_id).in_(bindparam("absent", expanding=True)))
+    .where(col(Delegation.revoked_at).is_(None))
+    .where(Delegation.from_at <= bindparam("now"))
+    .where(Delegation.until_at > bindparam("now"))
+)
 
 
 def tell(
@@ -36,7 +46,7 @@ def tell(
     if not wanted:
         return 0
     keys = {p: f"{item.row.id}:{step_id}:{kind}:{mark}:{p}" for p in wanted}
-    written = set(session.exec(select(Notice.key).where(col(Notice.key).in_(list(keys.values())))))
+    written = set(session.exec(_WRITTEN, params={"keys": list(keys.values())}))
     fresh = 0
     for person, why in wanted.items():
         if keys[person] in written:
@@ -65,13 +75,7 @@ def with_delegates(
 ) -> list[tuple[str, str]]:
     """Return the people and whoever now acts for one of them (A-28)."""
     asked = dict(people)
-    rows = session.exec(
-        select(Delegation)
-        .where(col(Delegation.from_id).in_(list(asked)))
-        .where(col(Delegation.revoked_at).is_(None))
-        .where(Delegation.from_at <= now)
-        .where(Delegation.until_at > now)
-    )
+    rows = session.exec(_DELEGATES, params={"absent": list(asked), "now": now})
     for row in rows:
         if not row.categories or category in row.categories:
             asked.setdefault(row.to_id, f"delegation:{row.from_id}")

@@ -8,7 +8,7 @@ from sqlmodel import Session, col, func, select
 from review.acts import notices
 from review.acts.authorising import full_version
 from review.acts.clocks import schedule, unfired
-from review.acts.entitlement import was_entitled
+from review.acts.entitlement import remember_entitlement, was_entitled
 from review.acts.item import Item
 from review.ids import new_id
 from review.records import audit
@@ -257,6 +257,7 @@ def _closed(
     now: datetime,
 ) -> list[str]:
     """Return why the gate is closed for this channel; empty when it is open."""
+    remember_entitlement(item)
     why = list(
         gate(
             item.case,
@@ -314,7 +315,7 @@ def _claimed(
         state=PublicationState.SUBMITTED,
         at=now,
     )
-    item.session.add(publication)
+    item.claimed(publication)
     item.session.flush()
     item.trace("publication_claimed", now, nudge=False, channel=channel, generation=generation)
     return publication

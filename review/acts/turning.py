@@ -6,7 +6,7 @@ Everything a turn does is compare-and-set: a second turn at the same moment find
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import update
+from sqlalchemy import bindparam, update
 from sqlmodel import Session, col, select
 
 from review.acts import notices
@@ -28,6 +28,19 @@ from review.rules import deadlines
 from review.rules.calendar import Calendar
 from review.rules.positions import OpenStep, Position
 from review.rules.values import Role, Status, StepState, Verdict
+
+_ASKED = (
+    select(StepPerson.step_id, StepPerson.person_id)
+    .where(col(StepPerson.step_id).in_(bindparam("steps", expanding=True)))
+    .where(col(StepPerson.active).is_(True))
+)
+_SEEN = (
+    update(Outbox)
+    .where(col(Outbox.submission_id) == bindparam("submission"))
+    .where(col(Outbox.done_at).is_(None))
+    .values(done_at=bindparam("now"))
+    .execution_options(synchronize_session=False)
+)
 
 ACTIVE = (Status.IN_REVIEW, Status.AUTHORISED, Status.PUBLISHING)
 ENDED = (
@@ -55,15 +68,17 @@ def advance(session: Session, submission_id: str, now: datetime) -> Position:
         if row.status in ACTIVE and row.due_at is None:
             start_item_clock(item, calendar, now)
         _fire(item, calendar, now)
-        if row.status in (Status.IN_REVIEW, Status.AUTHORISED, Status.PUBLISHING):
-            _open_next(item, calendar, now)
-        if row.status == Status.RETURNED:
-            _watch_returned(item, calendar, now)
-        settle(item, now)
+        session.flush()
+        with session.no_autoflush:  # what is written below is asked for again by none of it
+            if row.status in (Status.IN_REVIEW, Status.AUTHORISED, Status.PUBLISHING):
+                _open_next(item, calendar, now)
+            if row.status == Status.RETURNED:
+                _watch_returned(item, calendar, now)
+            settle(item, now)
     drop_dead_milestones(item, ended=row.status in ENDED)
-    _outbox_done(session, row.id, now)
     session.add(row)
     session.flush()
+    _outbox_done(session, row.id, now)
     return position(item, now)
 
 
@@ -75,11 +90,7 @@ def position(item: Item, now: datetime) -> Position:
     open_steps = [s for s in item.steps if s.state == StepState.OPEN]
     asked: dict[str, list[str]] = {}
     if open_steps:
-        rows = session.exec(
-            select(StepPerson.step_id, StepPerson.person_id)
-            .where(col(StepPerson.step_id).in_([s.id for s in open_steps]))
-            .where(col(StepPerson.active).is_(True))
-        )
+        rows = session.execute(_ASKED, {"steps": [s.id for s in open_steps]})
         for step_id, person_id in rows:
             asked.setdefault(step_id, []).append(person_id)
     publish = tuple(deeds(item, now)) if row.status != Status.HELD else ()
@@ -114,12 +125,7 @@ def position(item: Item, now: datetime) -> Position:
 
 def _outbox_done(session: Session, submission_id: str, now: datetime) -> None:
     """A turn sees everything that was owed to the engine until now."""
-    session.exec(
-        update(Outbox)
-        .where(col(Outbox.submission_id) == submission_id)
-        .where(col(Outbox.done_at).is_(None))
-        .values(done_at=now)
-    )
+    session.execute(_SEEN, {"submission": submission_id, "now": now})
 
 
 def _open_next(item: Item, calendar: Calendar, now: datetime) -> None:
@@ -129,7 +135,6 @@ def _open_next(item: Item, calendar: Calendar, now: datetime) -> None:
         step.state = StepState.OPEN
         step.opened_at = now
         item.session.add(step)
-        item.session.flush()
         start_step_clock(item, step, calendar, now)
         people = ask(item.session, item, step, now)
         item.trace(

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from sqlalchemy import and_, update
+from sqlalchemy import and_, bindparam, update
 from sqlmodel import Session, col, select
 
 from review.ids import new_id
@@ -23,9 +23,10 @@ from review.records.engine import Ledger
 from review.records.people import (
     Person,
     load_person,
+    one_person,
+    person_found,
     person_of,
     person_of_account,
-    person_where,
     with_grants,
 )
 from review.records.tables import PersonRow, SignIn, Token
@@ -43,6 +44,14 @@ MOST_FAILURES = 10  # of one account, in the window; then it is closed until the
 FAILURE_WINDOW = timedelta(minutes=15)
 MOST_NAMES = 10_000  # remembered at once, so that made-up names fill no memory
 TOKEN_PREFIX = "sanshen_"  # so that a token which leaks is recognised by those who look for them
+
+_BY_TOKEN = one_person(
+    col(PersonRow.id).in_(
+        select(Token.person_id)
+        .where(Token.hash == bindparam("token"))
+        .where(col(Token.revoked_at).is_(None))
+    )
+)
 
 HASHER = PasswordHasher()  # argon2id, RFC 9106's second choice: 64 MiB, about 50 ms
 
@@ -214,12 +223,7 @@ def revoke_token(session: Session, token_id: str, now: datetime, *, by: str = ""
 
 def person_of_token(session: Session, secret: str, now: datetime) -> Person | None:
     """Return whose token this is, with the roles held now; one statement."""
-    held = (
-        select(Token.person_id)
-        .where(Token.hash == _digest(secret))
-        .where(col(Token.revoked_at).is_(None))
-    )
-    return person_where(session, col(PersonRow.id).in_(held), now)
+    return person_found(session, _BY_TOKEN, now, token=_digest(secret))
 
 
 # --- accounts -----------------------------------------------------------------------------------

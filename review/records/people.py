@@ -8,11 +8,15 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, or_
+from sqlalchemy import BindParameter, ColumnElement, and_, bindparam, or_
 from sqlmodel import Session, col, select
 
-from review.records.tables import Delegation, Grant, PersonRow, Unit
+from review.records.tables import Delegation, Grant, PersonRow, Unit, UtcDateTime
 from review.rules.values import Value
+
+Moment = datetime | BindParameter[datetime]
+# For statements that are composed once, with their moment as a parameter.
+NOW: BindParameter[datetime] = bindparam("now", type_=UtcDateTime)
 
 
 class Held(Value):
@@ -33,7 +37,7 @@ class Person(Value):
     roles: tuple[Held, ...] = ()
 
 
-def in_force(now: datetime) -> ColumnElement[bool]:
+def in_force(now: Moment) -> ColumnElement[bool]:
     """Return the condition on grants that hold at a moment."""
     return and_(
         col(Grant.from_at) <= now,
@@ -42,12 +46,12 @@ def in_force(now: datetime) -> ColumnElement[bool]:
     )
 
 
-def enabled(now: datetime) -> ColumnElement[bool]:
+def enabled(now: Moment) -> ColumnElement[bool]:
     """Return the condition on people whose account may be used at a moment."""
     return or_(col(PersonRow.disabled_at).is_(None), col(PersonRow.disabled_at) > now)
 
 
-def delegated(now: datetime) -> ColumnElement[bool]:
+def delegated(now: Moment) -> ColumnElement[bool]:
     """Return the condition on delegations that hold at a moment; they expire by themselves."""
     return and_(
         col(Delegation.from_at) <= now,
@@ -56,7 +60,7 @@ def delegated(now: datetime) -> ColumnElement[bool]:
     )
 
 
-def with_grants(statement: Any, now: datetime) -> Any:
+def with_grants(statement: Any, now: Moment) -> Any:
     """Add to a statement on people the grants they hold now and that they are enabled."""
     return (
         statement.add_columns(Grant)
@@ -81,36 +85,55 @@ def person_of(row: PersonRow, grants: Iterable[Grant | None]) -> Person:
     )
 
 
-def person_where(session: Session, condition: Any, now: datetime) -> Person | None:
-    """Return the enabled person a condition finds, with the roles held now; one statement."""
-    rows = session.execute(with_grants(select(PersonRow).where(condition), now)).all()
+def one_person(condition: Any) -> Any:
+    """Compose the statement for the enabled person a condition finds, with the roles held now."""
+    return with_grants(select(PersonRow).where(condition), NOW)
+
+
+_BY_ID = one_person(PersonRow.id == bindparam("wanted"))
+_BY_ACCOUNT = one_person(PersonRow.oa_account == bindparam("wanted"))
+_HOLDERS = (
+    select(Grant.person_id)
+    .join(PersonRow, col(PersonRow.id) == col(Grant.person_id))
+    .where(Grant.role == bindparam("role"))
+    .where(Grant.unit_id == bindparam("unit"))
+    .where(in_force(NOW))
+    .where(enabled(NOW))
+    .distinct()
+    .order_by(col(Grant.person_id))
+)
+_OF = (
+    select(PersonRow.id, PersonRow.backup_id)
+    .where(col(PersonRow.id).in_(bindparam("ids", expanding=True)))
+    .subquery()
+)
+_BACKUPS = (
+    select(_OF.c.id, _OF.c.backup_id)
+    .join(PersonRow, col(PersonRow.id) == _OF.c.backup_id)
+    .where(enabled(NOW))
+    .order_by(_OF.c.id)
+)
+
+
+def person_found(session: Session, statement: Any, now: datetime, **wanted: str) -> Person | None:
+    """Return the person that a statement of `one_person` finds."""
+    rows = session.execute(statement, {"now": now, **wanted}).all()
     return person_of(rows[0][0], (grant for _, grant in rows)) if rows else None
 
 
 def load_person(session: Session, person_id: str, now: datetime) -> Person | None:
     """Return a person with the roles held now; None when unknown or disabled. One statement."""
-    return person_where(session, PersonRow.id == person_id, now)
+    return person_found(session, _BY_ID, now, wanted=person_id)
 
 
 def person_of_account(session: Session, account: str, now: datetime) -> Person | None:
     """Return whose OA account this is; mapped explicitly, never by name. One statement."""
-    return person_where(session, PersonRow.oa_account == account, now)
+    return person_found(session, _BY_ACCOUNT, now, wanted=account)
 
 
 def holders(session: Session, role: str, unit_id: str, now: datetime) -> list[str]:
     """Return the enabled holders of a role for a unit (empty: bureau-wide), in id order."""
-    return list(
-        session.exec(
-            select(Grant.person_id)
-            .join(PersonRow, col(PersonRow.id) == col(Grant.person_id))
-            .where(Grant.role == str(role))
-            .where(Grant.unit_id == unit_id)
-            .where(in_force(now))
-            .where(enabled(now))
-            .distinct()
-            .order_by(col(Grant.person_id))
-        )
-    )
+    return list(session.exec(_HOLDERS, params={"role": str(role), "unit": unit_id, "now": now}))
 
 
 def backups_of(session: Session, ids: Iterable[str], now: datetime) -> dict[str, str]:
@@ -118,16 +141,9 @@ def backups_of(session: Session, ids: Iterable[str], now: datetime) -> dict[str,
     wanted = sorted(set(ids))
     if not wanted:
         return {}
-    stood_in_for = select(PersonRow.id, PersonRow.backup_id).where(col(PersonRow.id).in_(wanted))
-    of = stood_in_for.subquery()
     return {
         person_id: backup_id
-        for person_id, backup_id in session.exec(
-            select(of.c.id, of.c.backup_id)
-            .join(PersonRow, col(PersonRow.id) == of.c.backup_id)
-            .where(enabled(now))
-            .order_by(of.c.id)
-        )
+        for person_id, backup_id in session.execute(_BACKUPS, {"ids": wanted, "now": now})
     }
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import uvicorn
+import uvloop
 
 from review import logs
 from review.settings import Settings, SettingsError, load
@@ -86,7 +87,7 @@ def main() -> int:
         )
         return 3
     with listening:
-        asyncio.run(serve(settings, listening))
+        uvloop.run(serve(settings, listening))
     return 0
 
 
