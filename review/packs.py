@@ -79,12 +79,12 @@ def load_pack(path: Path, language: str = "zh") -> Policy:
     Raises:
         PackError: Not there, not YAML, or against the rules of a pack; every mistake with its line.
     """
-    return _load(path, Policy, language)
+    return load_file(path, Policy, language)
 
 
 def load_calendar(path: Path, language: str = "zh") -> Calendar:
     """Return a working calendar; PackError as for a pack."""
-    return _load(path, Calendar, language)
+    return load_file(path, Calendar, language)
 
 
 def digest_of(value: BaseModel) -> str:
@@ -115,7 +115,8 @@ def read_yaml(path: Path, language: str = "zh") -> Any:
         raise refused("not_yaml", why=str(error).partition("\n")[0]) from error
 
 
-def _load(path: Path, kind: type[Kind], language: str) -> Kind:
+def load_file(path: Path, kind: type[Kind], language: str) -> Kind:
+    """Return any file of ours as its kind; PackError as for a pack."""
     tree = read_yaml(path, language)
     found: dict[Place, Found] = {}
     if not isinstance(tree, dict):

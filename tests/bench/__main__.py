@@ -1,4 +1,4 @@
-"""`python -m tests.bench [decisions] [reviews] [startup]`: measure and print one table.
+"""`python -m tests.bench [decisions] [reviews] [screening] [startup]`: measure and print one table.
 
 Run it on a machine that does nothing else: every figure includes what else the machine does, and
 the load before and after is printed so that a disturbed run can be told.
@@ -13,13 +13,15 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.bench import decisions, reviews, startup
+from tests.bench import decisions, reviews, screening, startup
 from tests.bench.figures import show
 
 
 async def run(given: argparse.Namespace, folder: Path) -> str:
     figures = []
-    wanted = given.only or ["decisions", "reviews", "startup"]
+    wanted = given.only or ["decisions", "reviews", "screening", "startup"]
+    if "screening" in wanted:
+        figures += screening.bench()
     if "startup" in wanted:
         figures += await startup.bench(folder, rounds=given.rounds)
     if "decisions" in wanted:
@@ -34,7 +36,9 @@ async def run(given: argparse.Namespace, folder: Path) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("only", nargs="*", choices=["decisions", "reviews", "startup", []])
+    parser.add_argument(
+        "only", nargs="*", choices=["decisions", "reviews", "screening", "startup", []]
+    )
     parser.add_argument("--waiting", type=int, default=2000, help="submissions that wait")
     parser.add_argument("--rate", type=float, default=10, help="decisions a second")
     parser.add_argument("--seconds", type=float, default=60, help="how long decisions come in")
