@@ -18,11 +18,14 @@ from activities.mailbox import FolderMailbox
 from activities.notify import Notifier
 from activities.publish import Publisher
 from review import logs
+from review.blobs import Blobs
 from review.engine import connect
+from review.records.checkpoints import Keys, Watch, keys_in
 from review.records.engine import Ledger
 from review.rendering import WEBSITE
 from review.settings import Settings, SettingsError, load
 from workers.relay import Relay
+from workers.sealing import Sealer
 from workflows.names import TASK_QUEUE
 from workflows.publication import PublicationWorkflow
 from workflows.submission import SubmissionWorkflow
@@ -45,11 +48,13 @@ def worker(
     *,
     task_queue: str = TASK_QUEUE,
     engine_clock: Clock | None = None,
+    watch: Watch | None = None,
+    blobs: Blobs | None = None,
     **options: Any,
 ) -> Worker:
     """Return a worker for every workflow and activity of ours."""
     advancer = Advancer(ledger, clock, engine_clock=engine_clock)
-    publisher = Publisher(ledger, channels, clock)
+    publisher = Publisher(ledger, channels, clock, watch=watch, blobs=blobs)
     settings: dict[str, Any] = {
         "max_cached_workflows": CACHED_WORKFLOWS,
         "sticky_queue_schedule_to_start_timeout": STICKY,
@@ -66,14 +71,20 @@ def worker(
     )
 
 
+def audit_keys(settings: Settings) -> Keys:
+    """Return the keys of checkpoints, as set or as kept in DATA."""
+    return keys_in(settings.keys, [key.get_secret_value() for key in settings.audit_keys])
+
+
 async def serve(settings: Settings) -> None:
     """Work until SIGINT or SIGTERM."""
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    ledger = Ledger(settings.ledger_url)
+    ledger = Ledger(settings.ledger_url, settings.digests)
     client = await connect(settings)
-    site = Site(settings.data / "site", settings.public_url)
+    blobs = Blobs(settings.data / "blobs")
+    site = Site(settings.data / "site", settings.public_url, blobs.path)
     await site.lay_out()
     notifier = Notifier(
         ledger,
@@ -84,15 +95,20 @@ async def serve(settings: Settings) -> None:
         language=settings.language,
     )
     relay = Relay(ledger, client, notifier, system_clock)
-    async with worker(client, ledger, {WEBSITE: site}):
+    watch = Watch(settings.checkpoints, audit_keys(settings))
+    sealer = Sealer(ledger, watch, system_clock)
+    async with worker(client, ledger, {WEBSITE: site}, watch=watch, blobs=blobs):
         log.info("worker_ready", task_queue=TASK_QUEUE)
         relaying = asyncio.create_task(relay.run())
+        sealing = asyncio.create_task(sealer.run())
         stopping = asyncio.create_task(stop.wait())
-        done, _ = await asyncio.wait({relaying, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        relaying.cancel()
-        stopping.cancel()
+        tasks = {relaying, sealing, stopping}
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            task.cancel()
         for task in done - {stopping}:
-            task.result()  # a relay that ended had a bug: end with it, and be started again
+            task.result()  # what ended had a bug: end with it, and be started again
+    await sealer.seal(at_all=True)
     ledger.close()
     await asyncio.sleep(0.1)  # sdk-python#300: the interpreter aborts without
 

@@ -1,319 +1,111 @@
-"""Who somebody is: passwords, browser sessions, tokens, OA accounts. Only hashes are kept.
+"""Who somebody is, over the ledger: the web's door. Only hashes are kept.
 
-The functions take a Session and are one act each; `Access` puts them together for the web, so
-that the slow password hash runs outside any transaction.
+What it is made of stands in modules of one notion each: `passwords`, `sessions`, `tokens`,
+`lockouts`, `second_factor`, `first_key`. `Access` puts them together, so that the slow password
+hash runs outside any transaction.
 """
 
-import hashlib
+import json
 import secrets
-import threading
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
 from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerificationError
-from sqlalchemy import and_, bindparam, update
-from sqlmodel import Session, col, select
+from sqlalchemy import bindparam
+from sqlmodel import Session, select
 
-from review.ids import new_id
-from review.records import audit
+from review.records import first_key, lockouts, second_factor
 from review.records.engine import Ledger
-from review.records.people import (
-    Person,
-    load_person,
-    one_person,
-    person_found,
-    person_of,
-    person_of_account,
-    with_grants,
+from review.records.kept import NONCE, Box, digest_of_secret, known, note
+from review.records.passwords import HASHER, credentials, fits, hashed, set_password
+from review.records.people import Person, one_person, person_found, person_of_account
+from review.records.sessions import (
+    ABSOLUTE_LIMIT,
+    IDLE_LIMIT,
+    SignedIn,
+    end_session,
+    end_sessions,
+    find_session,
+    open_session,
+    open_session_once,
+    touch_session,
 )
-from review.records.tables import PersonRow, SignIn, Token
-from review.rules.errors import (
-    LedgerUnavailableError,
-    NotFoundError,
-    NotSignedInError,
-    TooManyError,
+from review.records.tables import Pack, PersonRow
+from review.records.tokens import (
+    TOKEN_PREFIX,
+    issue_token,
+    person_of_token,
+    revoke_token,
+    revoke_tokens,
+    tokens_of,
 )
+from review.rules import policy
+from review.rules.errors import LedgerUnavailableError, NotSignedInError
 
-IDLE_LIMIT = timedelta(hours=2)
-ABSOLUTE_LIMIT = timedelta(hours=12)
+__all__ = [
+    "ABSOLUTE_LIMIT", "HASHER", "IDLE_LIMIT", "TOKEN_PREFIX", "Access", "SecondFactorNeededError",
+    "SignedIn", "credentials", "disable", "enable", "end_session", "find_session", "issue_token",
+    "open_session", "person_of_token", "revoke_token", "set_password", "tokens_of",
+    "touch_session",
+]  # fmt: skip
+
 SEEN_EVERY = timedelta(minutes=1)  # how exact the idle limit is; a write each time
-MOST_FAILURES = 10  # of one account, in the window; then it is closed until they are older
-FAILURE_WINDOW = timedelta(minutes=15)
-MOST_NAMES = 10_000  # remembered at once, so that made-up names fill no memory
-TOKEN_PREFIX = "sanshen_"  # so that a token which leaks is recognised by those who look for them
+MOST_SESSIONS = 10_000  # remembered at once
+TICKET_LIVES = timedelta(minutes=5)  # to find the telephone between the two factors
+TICKET = "half a sign-in"
 
-_BY_TOKEN = one_person(
-    col(PersonRow.id).in_(
-        select(Token.person_id)
-        .where(Token.hash == bindparam("token"))
-        .where(col(Token.revoked_at).is_(None))
-    )
-)
-
-HASHER = PasswordHasher()  # argon2id, RFC 9106's second choice: 64 MiB, about 50 ms
+_BY = {
+    "username": one_person(PersonRow.username == bindparam("wanted")),
+    "oa_account": one_person(PersonRow.oa_account == bindparam("wanted")),
+}
 
 
-class SignedIn(NamedTuple):
-    """What a browser gets for a name and a password."""
+class SecondFactorNeededError(NotSignedInError):
+    """The first factor was right. `ticket` stands for it, for a form that asks for the second."""
 
-    secret: str  # the cookie
-    csrf: str
-    person: Person
+    default_code = "second_factor_needed"
+
+    def __init__(self, ticket: str, **params: Any) -> None:
+        super().__init__(**params)
+        self.ticket = ticket
 
 
-# --- passwords ----------------------------------------------------------------------------------
-
-
-def set_password(
-    session: Session,
-    person_id: str,
-    password: str,
-    now: datetime,
-    *,
-    by: str = "",
-    hasher: PasswordHasher = HASHER,
+def disable(
+    session: Session, person_id: str, now: datetime, *, by: str = "", way_in: str = ""
 ) -> None:
-    """Set somebody's password and end their sessions.
-
-    Raises:
-        NotFoundError: There is no such person.
-    """
-    row = _known(session, person_id)
-    row.password_hash = hasher.hash(_storable(password))
-    session.add(row)
-    _end_sessions(session, person_id, now)
-    _note(session, "password_set", now, by, person=person_id)
-
-
-def credentials(session: Session, username: str) -> tuple[str, str] | None:
-    """Return the id and password hash of an enabled account that has one, or None."""
-    found = session.exec(
-        select(PersonRow.id, PersonRow.password_hash)
-        .where(PersonRow.username == username)
-        .where(col(PersonRow.disabled_at).is_(None))
-        .where(PersonRow.password_hash != "")
-    ).first()
-    return (found[0], found[1]) if found else None
-
-
-# --- sessions -----------------------------------------------------------------------------------
-
-
-def open_session(
-    session: Session, person_id: str, password_hash: str, now: datetime, *, rehashed: str = ""
-) -> SignedIn | None:
-    """Open a session for somebody whose password was verified against this hash.
-
-    Args:
-        rehashed: The same password under newer parameters, kept from now on.
-
-    Returns:
-        None when the account was disabled or the password changed in the meantime.
-    """
-    row = session.get(PersonRow, person_id, with_for_update=True)
-    person = load_person(session, person_id, now)
-    if row is None or person is None or row.password_hash != password_hash:
-        return None
-    if rehashed:
-        row.password_hash = rehashed
-        session.add(row)
-    secret, csrf = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
-    session.add(
-        SignIn(
-            id=_digest(secret),
-            person_id=person_id,
-            csrf=csrf,
-            created_at=now,
-            seen_at=now,
-            expires_at=now + ABSOLUTE_LIMIT,
-        )
-    )
-    _note(session, "signed_in", now, person_id)
-    return SignedIn(secret, csrf, person)
-
-
-def find_session(
-    session: Session, secret: str, now: datetime
-) -> tuple[Person, str, datetime] | None:
-    """Return whose session a cookie opens, its CSRF token and when it was last seen.
-
-    One statement; None when it is unknown, ended, idle for two hours or twelve hours old, or when
-    its person is disabled.
-    """
-    rows = session.exec(
-        with_grants(
-            select(PersonRow, SignIn.csrf, SignIn.seen_at)
-            .join(SignIn, col(SignIn.person_id) == col(PersonRow.id))
-            .where(SignIn.id == _digest(secret))
-            .where(col(SignIn.ended_at).is_(None))
-            .where(SignIn.expires_at > now)
-            .where(SignIn.seen_at > now - IDLE_LIMIT),
-            now,
-        )
-    ).all()
-    if not rows:
-        return None
-    row, csrf, seen_at, _ = rows[0]
-    return person_of(row, (grant for *_, grant in rows)), csrf, seen_at
-
-
-def touch_session(session: Session, secret: str, now: datetime) -> None:
-    """Write down that a session was used; a session that ended stays so."""
-    session.exec(
-        update(SignIn)
-        .where(
-            and_(
-                col(SignIn.id) == _digest(secret),
-                col(SignIn.ended_at).is_(None),
-                col(SignIn.seen_at) < now,
-            )
-        )
-        .values(seen_at=now)
-    )
-
-
-def end_session(session: Session, secret: str, now: datetime) -> None:
-    """End a session, however it stands."""
-    session.exec(
-        update(SignIn)
-        .where(and_(col(SignIn.id) == _digest(secret), col(SignIn.ended_at).is_(None)))
-        .values(ended_at=now)
-    )
-
-
-# --- tokens -------------------------------------------------------------------------------------
-
-
-def issue_token(
-    session: Session, person_id: str, label: str, now: datetime, *, by: str = ""
-) -> str:
-    """Return a new bearer token; it can't be read again, only its hash is kept.
-
-    Raises:
-        NotFoundError: There is no such person, or the account is disabled.
-    """
-    if _known(session, person_id).disabled_at is not None:
-        raise NotFoundError
-    secret = TOKEN_PREFIX + secrets.token_urlsafe(32)
-    token = Token(
-        id=new_id(), person_id=person_id, hash=_digest(secret), label=label, created_at=now
-    )
-    session.add(token)
-    _note(session, "token_issued", now, by, person=person_id, token=token.id)
-    return secret
-
-
-def revoke_token(session: Session, token_id: str, now: datetime, *, by: str = "") -> None:
-    """End a token; one that has ended already stays as it is.
-
-    Raises:
-        NotFoundError: There is no such token.
-    """
-    token = session.get(Token, token_id)
-    if token is None:
-        raise NotFoundError
-    if token.revoked_at is None:
-        token.revoked_at = now
-        session.add(token)
-        _note(session, "token_revoked", now, by, person=token.person_id, token=token_id)
-
-
-def person_of_token(session: Session, secret: str, now: datetime) -> Person | None:
-    """Return whose token this is, with the roles held now; one statement."""
-    return person_found(session, _BY_TOKEN, now, token=_digest(secret))
-
-
-# --- accounts -----------------------------------------------------------------------------------
-
-
-def disable(session: Session, person_id: str, now: datetime, *, by: str = "") -> None:
     """Close an account and end its sessions and tokens; what the person decided stays.
 
     Raises:
         NotFoundError: There is no such person.
     """
-    row = _known(session, person_id)
+    row = known(session, person_id)
     if row.disabled_at is None:
         row.disabled_at = now
         session.add(row)
-        _note(session, "account_disabled", now, by, person=person_id)
-    _end_sessions(session, person_id, now)
-    session.exec(
-        update(Token)
-        .where(and_(col(Token.person_id) == person_id, col(Token.revoked_at).is_(None)))
-        .values(revoked_at=now)
-    )
+        note(session, "account_disabled", now, by, way_in, person=person_id)
+    end_sessions(session, person_id, now)
+    revoke_tokens(session, person_id, now)
 
 
-def _known(session: Session, person_id: str) -> PersonRow:
-    row = session.get(PersonRow, person_id)
-    if row is None:
-        raise NotFoundError
-    return row
+def enable(
+    session: Session, person_id: str, now: datetime, *, by: str = "", way_in: str = ""
+) -> None:
+    """Open an account again; its sessions and tokens stay ended.
 
-
-def _end_sessions(session: Session, person_id: str, now: datetime) -> None:
-    session.exec(
-        update(SignIn)
-        .where(and_(col(SignIn.person_id) == person_id, col(SignIn.ended_at).is_(None)))
-        .values(ended_at=now)
-    )
-
-
-def _note(session: Session, event: str, now: datetime, by: str, **data: Any) -> None:
-    audit.append(session, audit.BUREAU, event, at=now, person_id=by, data=data)
-
-
-def _digest(secret: str) -> str:
-    """Return what is kept of a secret: it is random enough for a fast hash."""
-    return hashlib.sha256(_storable(secret)).hexdigest()
-
-
-def _storable(text: str) -> bytes:
-    """Return any text as bytes, also what JSON can say but UTF-8 can't."""
-    return text.encode("utf-8", "surrogatepass")
-
-
-# --- the web's door -----------------------------------------------------------------------------
-
-
-class Failures:
-    """Counts failed sign-ins by the name given, whether or not such an account exists."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._moments: OrderedDict[str, deque[datetime]] = OrderedDict()
-
-    def count(self, username: str, now: datetime) -> None:
-        """Count an attempt as failed before it is judged, so that many at once gain nothing.
-
-        Raises:
-            TooManyError: There were ten in a quarter of an hour; `retry_after` in seconds.
-        """
-        with self._lock:
-            moments = self._moments.setdefault(username, deque(maxlen=MOST_FAILURES))
-            self._moments.move_to_end(username)
-            free_at = moments[0] + FAILURE_WINDOW if len(moments) == MOST_FAILURES else now
-            if free_at > now:
-                raise TooManyError(retry_after=int((free_at - now).total_seconds()) + 1)
-            moments.append(now)
-            while len(self._moments) > MOST_NAMES:
-                self._moments.popitem(last=False)
-
-    def forget(self, username: str) -> None:
-        """Start anew after a success."""
-        with self._lock:
-            self._moments.pop(username, None)
+    Raises:
+        NotFoundError: There is no such person.
+    """
+    row = known(session, person_id)
+    if row.disabled_at is not None:
+        row.disabled_at = None
+        session.add(row)
+        note(session, "account_enabled", now, by, way_in, person=person_id)
 
 
 class Access:
-    """Who somebody is, over the ledger; blocking, so the web calls it in threads.
-
-    How many passwords are verified at once is the caller's to bound.
-    """
+    """Who somebody is; blocking, so the web calls it in threads."""
 
     def __init__(
         self,
@@ -321,42 +113,103 @@ class Access:
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         hasher: PasswordHasher = HASHER,
+        secret: bytes = b"",
+        turned_away: Callable[[str, str, str], None] = lambda what, code, person_id: None,
     ) -> None:
+        """Take what it works with.
+
+        Args:
+            secret: SECRET_KEY; without it, nobody's second factor can be read.
+            turned_away: Is told of each refused sign-in: what, the code, and whose name it was.
+        """
         self._ledger = ledger
         self._clock = clock
         self._hasher = hasher
-        self._failures = Failures()
+        self._turned_away = turned_away
+        secret = secret or secrets.token_bytes(32)
+        self._factors = Box(secret, second_factor.PURPOSE)
+        self._tickets = Box(secret, TICKET)
         self._touched: OrderedDict[str, datetime] = OrderedDict()
+        self._asked: dict[str, policy.SecondFactor] = {}
         # What an unknown name is verified against, so that it takes as long as a known one.
         self._nobody = hasher.hash(secrets.token_bytes(16))
 
-    def sign_in(self, username: str, password: str) -> SignedIn:
-        """Open a session for a name and a password.
+    # --- signing in -------------------------------------------------------------------------------
+
+    def sign_in(self, username: str, password: str, otp: str = "", address: str = "") -> SignedIn:
+        """Open a session for a name, a password and, where the account has one, a second factor.
+
+        Args:
+            otp: A code of the authenticator, or a recovery code.
+            address: Where the request comes from; empty when that can't be told.
 
         Raises:
             NotSignedInError: Name or password is wrong, or the account closed: which is not said,
-                and does not show in the time it takes.
-            TooManyError: Ten failures in 15 minutes; the password isn't even looked at.
+                and does not show in the time it takes. `why` is `second_factor` for a wrong code.
+            SecondFactorNeededError: The account has a second factor and no code was given.
+            TooManyError: Too many failures in 15 minutes; the password isn't even looked at.
             LedgerUnavailableError: The session can't be written now.
         """
         now = self._clock()
-        self._failures.count(username, now)
+        self._count(username, address, now)
         found = None
         if _is_name(username):
             with self._ledger.reading() as session:
                 found = credentials(session, username)
         person_id, hash_ = found or ("", self._nobody)
-        if not self._fits(hash_, password) or found is None:
+        if not fits(hash_, password, self._hasher) or found is None:
+            self._turned_away("sign_in", "password", person_id)
             raise NotSignedInError(why="password")
         rehashed = ""
         if self._hasher.check_needs_rehash(hash_):
-            rehashed = self._hasher.hash(_storable(password))
-        with self._ledger.writing() as session:
-            signed_in = open_session(session, person_id, hash_, now, rehashed=rehashed)
-        if signed_in is None:
-            raise NotSignedInError(why="password")
-        self._failures.forget(username)
-        return signed_in
+            rehashed = hashed(password, self._hasher)
+
+        def open_(session: Session, strong: bool) -> SignedIn | None:
+            return open_session(
+                session, person_id, hash_, now, rehashed=rehashed, second_factor=strong
+            )
+
+        claim = {"person": person_id, "name": username, "password": digest_of_secret(hash_)}
+        return self._open(claim, otp, address, now, open_)
+
+    def sign_in_known(
+        self, field: str, account: str, proof: str, otp: str = "", address: str = ""
+    ) -> SignedIn:
+        """Open a session on the verified word of an identity provider; makes no account.
+
+        Args:
+            field: Which of ours the account is: `username` or `oa_account`.
+            proof: What no two sign-ins have in common.
+
+        Raises:
+            NotSignedInError: `oidc_account`: nobody enabled has this account, or the provider's
+                word was used before. Else as for `sign_in`.
+        """
+        now = self._clock()
+        person = None
+        if _is_name(account):
+            with self._ledger.reading() as session:
+                person = person_found(session, _BY[field], now, wanted=account)
+        if person is None:
+            self._turned_away("sign_in", "oidc_account", "")
+            raise NotSignedInError(why="oidc_account")
+        claim = {"person": person.id, "name": person.username, "proof": proof}
+        return self._open(claim, otp, address, now, self._opener(claim, now))
+
+    def second_step(self, ticket: str, otp: str, address: str = "") -> SignedIn:
+        """Open the session of somebody whose first factor was right, by the second.
+
+        Raises:
+            NotSignedInError: `ticket`: too old or not ours; `second_factor`: a wrong code.
+            TooManyError: As for `sign_in`.
+        """
+        now = self._clock()
+        opened = self._tickets.open(ticket, TICKET)
+        claim: dict[str, str] = json.loads(opened) if opened else {}
+        if not claim or datetime.fromisoformat(claim["until"]) < now:
+            raise NotSignedInError(why="ticket")
+        self._count(claim["name"], address, now)
+        return self._open(claim, otp, address, now, self._opener(claim, now))
 
     def sign_out(self, secret: str) -> None:
         """End the session of a cookie.
@@ -367,6 +220,102 @@ class Access:
         with self._ledger.writing() as session:
             end_session(session, secret, self._clock())
 
+    def use_first_key(
+        self, key: str, username: str, name: str, password: str, address: str = ""
+    ) -> str:
+        """Make the first security administrator with the first start's key; returns their id.
+
+        Raises:
+            NotSignedInError, RefusedError: See `first_key.use_first_key`.
+            TooManyError: Too many tries from this address.
+        """
+        now = self._clock()
+        self._count("", address, now)
+        hash_ = hashed(password, self._hasher)
+        made = self._ledger.write(first_key.use_first_key, key, username, name, hash_, now)
+        self._ledger.write(lockouts.take_back, "", address, now)
+        return made
+
+    def _count(self, username: str, address: str, now: datetime) -> None:
+        refusal = self._ledger.write(lockouts.count, username, address, now)
+        if refusal is not None:
+            self._turned_away("sign_in", refusal.code, "")
+            raise refusal
+
+    def _opener(
+        self, claim: dict[str, str], now: datetime
+    ) -> Callable[[Session, bool], SignedIn | None]:
+        """Return what opens the session of a first factor that was right a moment ago."""
+
+        def open_(session: Session, strong: bool) -> SignedIn | None:
+            person_id = claim["person"]
+            if proof := claim.get("proof"):
+                return open_session_once(session, person_id, proof, now, second_factor=strong)
+            row = session.get(PersonRow, person_id)
+            if row is None or digest_of_secret(row.password_hash) != claim.get("password"):
+                return None
+            return open_session(session, person_id, row.password_hash, now, second_factor=strong)
+
+        return open_
+
+    def _open(
+        self,
+        claim: dict[str, str],
+        otp: str,
+        address: str,
+        now: datetime,
+        open_: Callable[[Session, bool], SignedIn | None],
+    ) -> SignedIn:
+        """Ask for the second factor where there is one, and open the session."""
+
+        def act(session: Session) -> SignedIn | str:
+            session.get(PersonRow, claim["person"], with_for_update=True)
+            strong = second_factor.holds(session, claim["person"])
+            if strong and not otp:
+                lockouts.take_back_address(session, address, now)
+                return "needed"
+            if strong and not second_factor.accept(
+                session, claim["person"], otp, now, self._factors
+            ):
+                return "second_factor"
+            opened = open_(session, strong)
+            if opened is None:
+                return "oidc_account" if "proof" in claim else "password"
+            lockouts.take_back(session, claim["name"], address, now)
+            return opened
+
+        answer = self._ledger.write(act)
+        if answer == "needed":
+            until = (now + TICKET_LIVES).isoformat()
+            content = json.dumps(claim | {"until": until}).encode()
+            raise SecondFactorNeededError(
+                self._tickets.seal(content, TICKET, secrets.token_bytes(NONCE))
+            )
+        if isinstance(answer, str):
+            self._turned_away("sign_in", answer, claim["person"])
+            raise NotSignedInError(why=answer)
+        shown = self.by_session(answer.secret)
+        return answer if shown is None else answer._replace(person=shown[0])
+
+    # --- second factors ---------------------------------------------------------------------------
+
+    def holds_second_factor(self, person_id: str) -> bool:
+        """Tell whether somebody has one in use."""
+        with self._ledger.reading() as session:
+            return second_factor.holds(session, person_id)
+
+    def begin_second_factor(self, person_id: str) -> second_factor.Enrolment:
+        """Make a secret for somebody's authenticator; see `second_factor.begin`."""
+        return self._ledger.write(second_factor.begin, person_id, self._clock(), self._factors)
+
+    def confirm_second_factor(self, person_id: str, code: str, cookie: str) -> list[str]:
+        """Take its first code, and return the recovery codes; see `second_factor.confirm`."""
+        return self._ledger.write(
+            second_factor.confirm, person_id, code, cookie, self._clock(), self._factors
+        )
+
+    # --- who calls --------------------------------------------------------------------------------
+
     def by_session(self, secret: str) -> tuple[Person, str] | None:
         """Return whose session a cookie opens and its CSRF token; one statement.
 
@@ -376,16 +325,27 @@ class Access:
         now = self._clock()
         with self._ledger.reading() as session:
             found = find_session(session, secret, now)
-        if found is None:
-            return None
-        person, csrf, seen_at = found
-        if now - seen_at >= SEEN_EVERY and self._may_touch(secret, now):
+            if found is None:
+                return None
+            person = found.person
+            if not found.second_factor and found.policy_digest:
+                asked = self._rules(session, found.policy_digest)
+                grace = asked.grace.wall if asked.grace else timedelta()
+                if now >= found.joined_at + grace:
+                    roles = {held.role for held in person.roles}
+                    person = person.model_copy(
+                        update={
+                            "second_factor": False,
+                            "must_enrol": bool(roles & set(map(str, asked.roles))),
+                        }
+                    )
+        if now - found.seen_at >= SEEN_EVERY and self._may_touch(secret, now):
             try:
                 with self._ledger.writing() as session:
                     touch_session(session, secret, now)
             except LedgerUnavailableError:
                 pass  # reading goes on while the ledger is locked; it ends earlier, never later
-        return person, csrf
+        return person, found.csrf
 
     def by_token(self, token: str) -> Person | None:
         """Return whose bearer token this is; one statement."""
@@ -399,20 +359,21 @@ class Access:
         with self._ledger.reading() as session:
             return person_of_account(session, account, self._clock())
 
-    def _fits(self, hash_: str, password: str) -> bool:
-        try:
-            return self._hasher.verify(hash_, _storable(password))
-        except (VerificationError, InvalidHashError):
-            return False
+    def _rules(self, session: Session, digest: str) -> policy.SecondFactor:
+        """Return of whom a pack asks a second factor; read once a process."""
+        if digest not in self._asked:
+            body = session.exec(select(Pack.body).where(Pack.digest == digest)).one()
+            self._asked[digest] = policy.Policy.model_validate_json(body).second_factor
+        return self._asked[digest]
 
     def _may_touch(self, secret: str, now: datetime) -> bool:
         """Allow one try a minute, so that a locked ledger isn't waited for at each request."""
-        key = _digest(secret)
+        key = digest_of_secret(secret)
         last = self._touched.get(key)
         if last is not None and now - last < SEEN_EVERY:
             return False
         self._touched[key] = now
-        while len(self._touched) > MOST_NAMES:
+        while len(self._touched) > MOST_SESSIONS:
             self._touched.popitem(last=False)
         return True
 

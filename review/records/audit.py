@@ -2,22 +2,28 @@
 
 A submission's row keeps the length and head of its chain, so that an entry cut off at the end
 shows too; everything that belongs to no item is on the chain `bureau`, whose end only a checkpoint
-kept elsewhere can prove.
+kept elsewhere can prove (`checkpoints`).
 """
 
 import json
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import func
 from sqlmodel import Session, col, select
 
-from review.records.tables import Audit, Submission
-from review.rules.submissions import canonical, sha256
+from review.records.engine import digests_of
+from review.records.tables import Audit, Counter, Submission
+from review.rules.digests import HASHES, digest
+from review.rules.submissions import canonical
 
 BUREAU = "bureau"
 BUREAU_LOCK = 7234  # any number, but always this one
 BATCH = 2000  # entries fetched at a time
+PROGRESS_EVERY = 50_000  # entries between two words about how far a check has come
+
+Bad = dict[str, Any]
 
 
 def append(
@@ -54,6 +60,7 @@ def append(
         way_in=way_in,
         digest=digest,
         data=json.loads(canonical(data or {})),  # as it will be read back, so that hashes agree
+        algorithm=digests_of(session),
         prev=prev,
         hash="",
     )
@@ -82,8 +89,14 @@ def _end_of(session: Session, chain: str) -> tuple[int, str]:
 
 
 def hash_of(entry: Any) -> str:
-    """Return the hash of an entry, or of its row, over all it says, the previous hash included."""
-    return sha256(
+    """Return the hash of an entry, or of its row, over all it says, the previous hash included.
+
+    Its algorithm is the one the entry names; chains may go from one to another (SHA-256, SM3).
+
+    Raises:
+        KeyError: It names none that we know.
+    """
+    return digest(
         canonical(
             {
                 "chain": entry.chain,
@@ -99,50 +112,78 @@ def hash_of(entry: Any) -> str:
                 "algorithm": entry.algorithm,
                 "prev": entry.prev,
             }
-        )
+        ),
+        entry.algorithm,
     )
 
 
-def verify(session: Session) -> dict[str, Any]:
+def verify(
+    session: Session,
+    each: Callable[[int, str], None] = lambda _seq, _hash: None,
+    progress: Callable[[int], None] = lambda _entries: None,
+) -> dict[str, Any]:
     """Recompute every chain; name the first entry that isn't what it was.
 
     Entries are streamed in the order they were written; what stays in memory is the head of each
     chain.
 
+    Args:
+        each: Told number and hash of every entry, in order.
+        progress: Told now and then how many entries were looked at.
+
     Returns:
         `{ok, entries, heads, first_bad}`: how many entries and chains there are; `first_bad` is
-        None or `{seq, chain, n, why}`, where `why` is `gap` (an entry is missing before it),
-        `chain` (it does not follow the one before), `altered`, `truncated` (the chain ends before
-        or after what its submission's row says) or `orphan` (its submission is gone).
+        None or `{seq, chain, n, why}`, where `why` is `gap` (an entry of its chain is missing
+        before it), `chain` (it does not follow the one before), `altered`, `truncated` (the chain
+        ends before or after what its submission's row says), `orphan` (its submission is gone),
+        `vanished` (an item's number was given, but there is neither item nor trace) or `seq`
+        (numbers of the whole log are missing before it).
     """
     heads: dict[str, tuple[int, str]] = {}
-    entries = 0
-    bad: dict[str, Any] | None = None
-    # plain rows, not objects: three times as fast
-    columns = Audit.__table__.columns  # type: ignore[attr-defined]
-    for row in session.execute(
-        select(*columns).order_by(columns.seq).execution_options(yield_per=BATCH)
-    ):
+    entries = last_seq = 0
+    bad: Bad | None = None
+    gap: Bad | None = None
+    # A number that was given to an act which was undone stays unused on PostgreSQL, not on SQLite.
+    numbered_without_gaps = session.get_bind().dialect.name == "sqlite"
+    for row in rows(session):
         entries += 1
+        each(row.seq, row.hash)
+        if entries % PROGRESS_EVERY == 0:
+            progress(entries)
         n, prev = heads.get(row.chain, (0, ""))
         heads[row.chain] = (row.n, row.hash)
-        if bad is not None:
-            continue
-        if row.n != n + 1:
-            bad = _bad(row.seq, row.chain, row.n, "gap")
-        elif row.prev != prev:
-            bad = _bad(row.seq, row.chain, row.n, "chain")
-        elif hash_of(row) != row.hash:
-            bad = _bad(row.seq, row.chain, row.n, "altered")
-    return {
-        "ok": (bad := bad or _wrong_end(session, heads)) is None,
-        "entries": entries,
-        "heads": len(heads),
-        "first_bad": bad,
-    }
+        if bad is None:
+            why = _wrong_with(row, n, prev)
+            bad = None if why is None else _bad(row.seq, row.chain, row.n, why)
+        if gap is None and numbered_without_gaps and row.seq != last_seq + 1:
+            gap = _bad(row.seq, row.chain, row.n, "seq")
+        last_seq = row.seq
+    bad = bad or _wrong_end(session, heads) or _vanished(session) or gap
+    return {"ok": bad is None, "entries": entries, "heads": len(heads), "first_bad": bad}
 
 
-def _wrong_end(session: Session, heads: dict[str, tuple[int, str]]) -> dict[str, Any] | None:
+def rows(session: Session, after: int = 0, upto: int | None = None) -> Iterator[Any]:
+    """Yield entries in the order they were written, as plain rows: three times as fast."""
+    columns = Audit.__table__.columns  # type: ignore[attr-defined]
+    statement = select(*columns).where(columns.seq > after).order_by(columns.seq)
+    if upto is not None:
+        statement = statement.where(columns.seq <= upto)
+    with session.execute(statement.execution_options(yield_per=BATCH)) as found:
+        yield from found
+
+
+def _wrong_with(row: Any, n: int, prev: str) -> str | None:
+    """Return what is wrong with an entry that follows the `n`th, whose hash is `prev`."""
+    if row.n != n + 1:
+        return "gap"
+    if row.prev != prev:
+        return "chain"
+    if row.algorithm not in HASHES or hash_of(row) != row.hash:
+        return "altered"
+    return None
+
+
+def _wrong_end(session: Session, heads: dict[str, tuple[int, str]]) -> Bad | None:
     """Compare the ends of the chains with what the submissions' rows say."""
     left = set(heads) - {BUREAU}
     statement = (
@@ -150,8 +191,8 @@ def _wrong_end(session: Session, heads: dict[str, tuple[int, str]]) -> dict[str,
         .order_by(Submission.id)
         .execution_options(yield_per=BATCH)
     )
-    with session.execute(statement) as rows:
-        for chain, n, head in rows:
+    with session.execute(statement) as found:
+        for chain, n, head in found:
             left.discard(chain)
             if heads.get(chain, (0, "")) != (n, head):
                 return _bad(None, chain, n, "truncated")
@@ -160,5 +201,18 @@ def _wrong_end(session: Session, heads: dict[str, tuple[int, str]]) -> dict[str,
     return None
 
 
-def _bad(seq: int | None, chain: str, n: int, why: str) -> dict[str, Any]:
+def _vanished(session: Session) -> Bad | None:
+    """Find a number that was given to an item of which nothing is left."""
+    counters = session.exec(select(Counter.year, Counter.last).order_by(col(Counter.year)))
+    for year, last in counters.all():
+        pattern = f"{year}-%"
+        there = session.exec(
+            select(func.count()).select_from(Submission).where(col(Submission.number).like(pattern))
+        ).one()
+        if there < last:
+            return _bad(None, f"{year}-", there, "vanished")
+    return None
+
+
+def _bad(seq: int | None, chain: str, n: int, why: str) -> Bad:
     return {"seq": seq, "chain": chain, "n": n, "why": why}

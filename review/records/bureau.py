@@ -35,8 +35,8 @@ from sqlmodel import Session, col, select
 
 from review.ids import new_id
 from review.records import audit
-from review.records.access import disable
-from review.records.people import in_force
+from review.records.access import disable, enable
+from review.records.people import in_force, not_over
 from review.records.tables import Channel, Delegation, Grant, PersonRow, Unit
 from review.rules.errors import MalformedError, NotFoundError, RefusedError
 from review.rules.values import Category, Role
@@ -48,8 +48,10 @@ LARGEST = 2 * 1024 * 1024  # bytes of a roster
 
 # Held for a unit, the person's own unless another is named; every other role is bureau-wide.
 UNIT_ROLES = {Role.INFO_OFFICER, Role.UNIT_HEAD, Role.SUPERVISING_LEADER, Role.CHANNEL_OPERATOR}
-# 三员分立: administration, security and audit are three persons (requirements 1.8).
+# 三员分立: administration, security and audit are three persons (requirements 1.8), and none of
+# them drafts, decides or publishes, nor stands in for somebody who does.
 APART = {Role.SYSADMIN, Role.SECURITY_ADMIN, Role.AUDITOR}
+REVIEWING = set(Role) - APART - {Role.SUPERVISOR, Role.DUTY_OFFICER}
 
 
 # --- the file -----------------------------------------------------------------------------------
@@ -226,9 +228,10 @@ def import_roster(session: Session, roster: Roster, now: datetime, *, by: str = 
 
     Raises:
         RefusedError: Nothing is changed then. `roles_apart`: one person would hold two of the
-            three kept apart. `unknown_unit`, `unknown_person`: an entry names what is nowhere.
-            `named_twice`: two entries for one. `delegation_odd`: to oneself, or over before it
-            begins. `entry` says which entry, as `people[3] zhaoqiang`.
+            three kept apart, or one of them and review, themselves or for another.
+            `unknown_unit`, `unknown_person`: an entry names what is nowhere. `named_twice`: two
+            entries for one. `delegation_odd`: to oneself, or over before it begins. `entry` says
+            which entry, as `people[3] zhaoqiang`.
     """
     changes = Changes()
     units = set(session.exec(select(Unit.id))) | {unit.id for unit in roster.units}
@@ -263,10 +266,32 @@ def import_roster(session: Session, roster: Roster, now: datetime, *, by: str = 
         changes.counts["channels"] += _put(session, Channel, known, channel.id, fields)
     for number, line in enumerate(roster.delegations):
         _put_delegation(session, line, f"delegations[{number}]", rows, changes)
+    session.flush()
+    _require_no_stand_in(session, roster, rows, now)
     changes.counts = +changes.counts
     if changes.counts:
         _note(session, "roster_imported", now, by, **changes.counts)
     return changes
+
+
+def _require_no_stand_in(
+    session: Session, roster: Roster, rows: dict[str, PersonRow], now: datetime
+) -> None:
+    """Refuse a roster by which an administrator would stand in for somebody who reviews."""
+    apart = select(Grant.person_id).where(in_force(now)).where(col(Grant.role).in_(APART))
+    administrators = set(session.exec(apart))
+    stand_ins = set(
+        session.exec(select(PersonRow.backup_id).where(col(PersonRow.backup_id).is_not(None)))
+    ) | set(session.exec(select(Delegation.to_id).where(not_over(now))))
+    for entry, person in _each("people", roster.people, "username"):
+        if rows[person.username].id in administrators & stand_ins:
+            raise RefusedError("roles_apart", name=person.username, entry=entry)
+    for number, line in enumerate(roster.delegations):
+        if rows[line.to].id in administrators:
+            raise RefusedError("roles_apart", name=line.to, entry=f"delegations[{number}]")
+    for entry, person in _each("people", roster.people, "username"):
+        if person.backup and rows[person.backup].id in administrators:
+            raise RefusedError("roles_apart", name=person.backup, entry=entry)
 
 
 def _each(what: str, lines: tuple[Any, ...], key: str) -> Iterator[tuple[str, Any]]:
@@ -325,9 +350,7 @@ def _put_person(
         disable(session, row.id, now, by=by)
         changed = True
     elif not person.disabled and row.disabled_at is not None:
-        row.disabled_at = None
-        session.add(row)
-        _note(session, "account_enabled", now, by, person=row.id)
+        enable(session, row.id, now, by=by)
         changed = True
     if changed:
         changes.counts["people"] += 1
@@ -353,7 +376,7 @@ def _put_roles(
     changes: Changes,
 ) -> None:
     wanted = person.held()
-    if len({role for role, _ in wanted} & APART) > 1:
+    if _mixed({role for role, _ in wanted}):
         raise RefusedError("roles_apart", name=person.username, entry=entry)
     for _, unit in wanted:
         if unit:
@@ -447,14 +470,17 @@ def grant(
 
     Raises:
         NotFoundError: There is no such person or unit.
-        RefusedError: `roles_apart`: the person holds another of the three kept apart.
+        RefusedError: `roles_apart`: the person holds another of the three kept apart, or would be
+            an administrator and review.
     """
     person = session.get(PersonRow, person_id, with_for_update=True)
     place = unit_id if role in UNIT_ROLES else ""
     if person is None or (role in UNIT_ROLES and session.get(Unit, place) is None):
         raise NotFoundError
     held = _held_now_by(session, person_id, now)
-    if len(({one.role for one in held} | {role.value}) & APART) > 1 and role in APART:
+    if _mixed({one.role for one in held} | {role.value}):
+        raise RefusedError("roles_apart", name=person.username)
+    if role in APART and _stands_in(session, person_id, now):
         raise RefusedError("roles_apart", name=person.username)
     for one in held:
         if (one.role, one.unit_id, one.until_at) == (role, place, until):
@@ -474,6 +500,21 @@ def revoke(session: Session, grant_id: str, now: datetime, *, by: str = "") -> G
     if row.revoked_at is None:
         _revoke(session, row, now, by)
     return row
+
+
+def _mixed(roles: set[str]) -> bool:
+    """Tell whether these roles can't be one person's (requirements 1.8)."""
+    apart = roles & APART
+    return len(apart) > 1 or bool(apart and roles & REVIEWING)
+
+
+def _stands_in(session: Session, person_id: str, now: datetime) -> bool:
+    """Tell whether somebody stands in for another, by delegation or as B岗."""
+    delegated_to = select(Delegation.id).where(Delegation.to_id == person_id).where(not_over(now))
+    if session.exec(delegated_to.limit(1)).first() is not None:
+        return True
+    statement = select(PersonRow.id).where(PersonRow.backup_id == person_id).limit(1)
+    return session.exec(statement).first() is not None
 
 
 def _held_now_by(session: Session, person_id: str, now: datetime) -> list[Grant]:

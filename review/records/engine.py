@@ -21,6 +21,7 @@ from sqlalchemy import exc as sa
 from sqlalchemy.pool import QueuePool
 from sqlmodel import Session
 
+from review.rules.digests import SHA256
 from review.rules.errors import LedgerUnavailableError
 
 T = TypeVar("T")
@@ -32,6 +33,7 @@ READERS = 4
 POSTGRES_WRITERS = 8
 TRIES = 3  # of a transaction that PostgreSQL broke off
 MIGRATIONS = Path(__file__).parent / "migrations"
+DIGESTS = "digests"  # under this name a session knows what new digests are made with
 UPGRADE_LOCK = 7233  # any number, but always this one
 
 # SQLSTATE: what a second try may mend, and what means "can't be worked with now" although
@@ -46,9 +48,11 @@ class Ledger:
 
     Args:
         database_url: `sqlite:///PATH` or `postgresql+psycopg://…`.
+        digests: What new digests and chains are made with, `sha256` or `sm3`.
     """
 
-    def __init__(self, database_url: str) -> None:
+    def __init__(self, database_url: str, digests: str = SHA256) -> None:
+        self._info = {DIGESTS: digests}
         self.is_sqlite = database_url.startswith("sqlite")
         self._writer = _engine(database_url)
         if self.is_sqlite:
@@ -91,7 +95,10 @@ class Ledger:
         Raises:
             LedgerUnavailableError: The ledger can't be read now.
         """
-        with _available(), Session(self._reader, expire_on_commit=False) as session:
+        with (
+            _available(),
+            Session(self._reader, expire_on_commit=False, info=self._info) as session,
+        ):
             yield session
 
     def write(self, act: Callable[..., T], *args: Any) -> T:
@@ -142,7 +149,10 @@ class Ledger:
 
     @contextmanager
     def _transaction(self) -> Iterator[Session]:
-        with self._my_turn(), Session(self._writer, expire_on_commit=False) as session:
+        with (
+            self._my_turn(),
+            Session(self._writer, expire_on_commit=False, info=self._info) as session,
+        ):
             yield session
             session.commit()
 
@@ -152,6 +162,11 @@ class Ledger:
         if not self._turn.acquire(timeout=BUSY_TIMEOUT / 1000):
             raise LedgerUnavailableError
         return _released(self._turn)
+
+
+def digests_of(session: Session) -> str:
+    """Return what new digests are made with: `sha256` or `sm3`."""
+    return str(session.info.get(DIGESTS, SHA256))
 
 
 @contextmanager
@@ -251,6 +266,12 @@ def _sqlite(path: Path, begin: str, *pragmas: str, mode: str = "rw") -> Engine:
         # Another file in its place (a restored backup): what is written to the old one is lost.
         if _identity(path) != record.info["file"]:
             raise sa.DisconnectionError("the ledger's file was replaced")
+
+    @event.listens_for(engine, "reset")
+    def given_back(connection: Any, _record: Any, _state: Any) -> None:
+        # After a commit that failed (disk full) SQLite may keep the transaction and its lock.
+        if connection.in_transaction:
+            connection.rollback()
 
     @event.listens_for(engine, "begin")
     def begun(connection: Connection) -> None:

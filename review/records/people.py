@@ -35,6 +35,8 @@ class Person(Value):
     name: str
     unit_id: str
     roles: tuple[Held, ...] = ()
+    second_factor: bool = True  # False in a browser's session that lacks one and has no grace
+    must_enrol: bool = False  # and a role asks for one: nothing else can be done before
 
 
 def in_force(now: Moment) -> ColumnElement[bool]:
@@ -55,6 +57,14 @@ def delegated(now: Moment) -> ColumnElement[bool]:
     """Return the condition on delegations that hold at a moment; they expire by themselves."""
     return and_(
         col(Delegation.from_at) <= now,
+        col(Delegation.until_at) > now,
+        or_(col(Delegation.revoked_at).is_(None), col(Delegation.revoked_at) > now),
+    )
+
+
+def not_over(now: Moment) -> ColumnElement[bool]:
+    """Return the condition on delegations that hold at a moment or will later."""
+    return and_(
         col(Delegation.until_at) > now,
         or_(col(Delegation.revoked_at).is_(None), col(Delegation.revoked_at) > now),
     )

@@ -126,10 +126,58 @@ class SignIn(SQLModel, table=True):
     id: str = Field(primary_key=True)  # sha256 of the cookie
     person_id: str = Field(foreign_key="person.id", index=True)
     csrf: str
+    way: str = "password"  # password, oidc
+    second_factor: bool = False  # given when it was opened, or since
+    proof: str | None = Field(default=None, unique=True)  # an identity provider's word counts once
     created_at: datetime = moment()
     seen_at: datetime = moment()
     expires_at: datetime = moment()
     ended_at: datetime | None = maybe_moment()
+
+
+class Attempts(SQLModel, table=True):
+    """Failed sign-ins of a name or an address, whether or not such an account exists."""
+
+    __tablename__ = "sign_in_attempts"
+
+    key: str = Field(primary_key=True)  # name:sha256 or address:sha256
+    moments: list[str] = json(list)
+    last_at: datetime = moment(index=True)
+
+
+class SecondFactor(SQLModel, table=True):
+    """Somebody's authenticator (RFC 6238); the secret is sealed with a key from SECRET_KEY."""
+
+    __tablename__ = "second_factor"
+
+    person_id: str = Field(primary_key=True, foreign_key="person.id")
+    secret: str
+    last_period: int = 0  # of the last code taken; an earlier one opens nothing
+    made_at: datetime = moment()
+    confirmed_at: datetime | None = maybe_moment()
+
+
+class RecoveryCode(SQLModel, table=True):
+    """Opens once in place of a lost authenticator; only its hash is kept."""
+
+    __tablename__ = "recovery_code"
+
+    id: str = Field(primary_key=True)
+    person_id: str = Field(foreign_key="person.id", index=True)
+    hash: str
+    used_at: datetime | None = maybe_moment()
+
+
+class FirstKey(SQLModel, table=True):
+    """The key that names the first administrator; one row for ever, so it is made once."""
+
+    __tablename__ = "first_key"
+
+    id: str = Field(primary_key=True)
+    hash: str
+    made_at: datetime = moment()
+    used_at: datetime | None = maybe_moment()
+    person_id: str = ""
 
 
 class Channel(SQLModel, table=True):
@@ -156,6 +204,24 @@ class Pack(SQLModel, table=True):
     adopted_at: datetime = moment(index=True)
 
 
+class PolicyProposal(SQLModel, table=True):
+    """A change of the rules that one person proposed and another has yet to confirm."""
+
+    __tablename__ = "policy_proposal"
+
+    id: str = Field(primary_key=True)
+    digest: str
+    pack_id: str
+    version: str
+    body: str = long_text()
+    base_digest: str  # the pack in force when it was proposed; the change is told against it
+    proposed_by_id: str = Field(foreign_key="person.id")
+    proposed_at: datetime = moment()
+    state: str = Field(default="open", index=True)  # open, confirmed, rejected, overtaken
+    decided_by_id: str | None = Field(default=None, foreign_key="person.id")
+    decided_at: datetime | None = maybe_moment()
+
+
 class CalendarRow(SQLModel, table=True):
     """A working calendar as imported; the latest is in force (A-30)."""
 
@@ -165,6 +231,21 @@ class CalendarRow(SQLModel, table=True):
     version: str
     body: str = long_text()
     imported_at: datetime = moment(index=True)
+
+
+class WordList(SQLModel, table=True):
+    """One import of the words or of the source whitelist; the latest of a kind is in force."""
+
+    __tablename__ = "word_list"
+    __table_args__ = (Index("ix_word_list_kind", "kind", "imported_at"),)
+
+    id: str = Field(primary_key=True)
+    kind: str  # words, sources
+    version: str
+    digest: str
+    body: str = long_text()
+    imported_at: datetime = moment()
+    by: str = ""
 
 
 class Counter(SQLModel, table=True):
@@ -208,6 +289,7 @@ class Submission(SQLModel, table=True):
     valid_until: datetime | None = maybe_moment()
     version: int = 1
     digest: str
+    findings: int = 0  # how many of the current text block it or must be seen; 0 spares a look
     round: int = 1
     policy_digest: str = Field(foreign_key="pack.digest")
     submitted_at: datetime = moment()
@@ -243,7 +325,73 @@ class Version(SQLModel, table=True):
     author_role: str
     proofread: bool = True
     note: str = ""
+    sketch: str = long_text()  # what near repeats are found by; the text can't be told from it
+    figures: list[str] = json(list)
     at: datetime = moment()
+
+
+class Attachment(SQLModel, table=True):
+    """A file that somebody uploaded, cleaned and screened; its bytes are kept by their digest."""
+
+    id: str = Field(primary_key=True)
+    sha256: str = Field(index=True)  # of the bytes that are kept
+    original_sha256: str  # of the bytes that came
+    media_type: str
+    size: int
+    name: str
+    owner_id: str = Field(foreign_key="person.id", index=True)
+    width: int = 0
+    height: int = 0
+    notes: list[str] = json(list)  # what a reviewer must know, such as no_text
+    text: str = long_text()  # for later lists; nothing in it stopped
+    at: datetime = moment()
+
+
+class AttachmentOn(SQLModel, table=True):
+    """Which items use a file, in any version: who sees one of them may fetch it."""
+
+    __tablename__ = "attachment_on"
+
+    attachment_id: str = Field(primary_key=True, foreign_key="attachment.id")
+    submission_id: str = Field(primary_key=True, foreign_key="submission.id", index=True)
+
+
+class Likeness(SQLModel, table=True):
+    """Where near repeats are looked up: a few of the current text's shingles, by digest."""
+
+    slot: str = Field(primary_key=True)
+    submission_id: str = Field(primary_key=True, foreign_key="submission.id", index=True)
+
+
+class FindingRow(SQLModel, table=True):
+    """What screening found in one version, and who waived it; never anything of a stopped text."""
+
+    __tablename__ = "finding"
+    __table_args__ = (UniqueConstraint("submission_id", "version", "finding_id"),)
+
+    id: str = Field(primary_key=True)
+    submission_id: str = Field(foreign_key="submission.id")
+    version: int
+    finding_id: str
+    rule: str
+    severity: str
+    field: str
+    begins: int
+    ends: int
+    advice: str
+    suggest: str = ""
+    quote: str = ""
+    waiver: str = ""  # the role that may waive it; empty: none
+    high: bool = False
+    late: bool = False  # a warning until the third proof, which it blocks
+    stage: str  # submitted, changed, go_live
+    found_at: datetime = moment()
+    gone_at: datetime | None = maybe_moment()  # another field's change has settled it
+    waived_by_id: str | None = Field(default=None, foreign_key="person.id")
+    waived_role: str = ""
+    waived_at: datetime | None = maybe_moment()
+    waive_reason: str = long_text()
+    ignored_at: datetime | None = maybe_moment()  # a warning that was seen and let pass
 
 
 class Step(SQLModel, table=True):
@@ -283,13 +431,14 @@ class Step(SQLModel, table=True):
 class StepPerson(SQLModel, table=True):
     """Somebody asked on a step; rows stay when others take over, for visibility (contract)."""
 
-    __table_args__ = (Index("ix_step_person", "person_id", "active", "step_id"),)
+    __table_args__ = (Index("ix_step_person", "person_id", "waits", "step_id"),)
 
     step_id: str = Field(primary_key=True, foreign_key="step.id")
     person_id: str = Field(primary_key=True, foreign_key="person.id")
     submission_id: str = Field(index=True)
     why: str  # role, backup, superior, transfer
-    active: bool = True
+    active: bool = True  # False: somebody else is asked now
+    waits: bool = True  # False: the step is over; an inbox doesn't grow with what was decided
     since: datetime = moment()
 
 
@@ -502,3 +651,16 @@ class Audit(SQLModel, table=True):
     algorithm: str = "sha256"
     prev: str
     hash: str
+
+
+class CheckpointRow(SQLModel, table=True):
+    """A signed state of the whole trace; its like is kept outside the ledger too."""
+
+    __tablename__ = "checkpoint"
+
+    no: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    at: datetime = moment()
+    entries: int
+    last_seq: int
+    hash: str
+    body: str = long_text()

@@ -39,10 +39,29 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_calendar_imported_at"), "calendar", ["imported_at"], unique=False)
     op.create_table(
+        "checkpoint",
+        sa.Column("no", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("entries", sa.Integer(), nullable=False),
+        sa.Column("last_seq", sa.Integer(), nullable=False),
+        sa.Column("hash", sa.String(), nullable=False),
+        sa.Column("body", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("no"),
+    )
+    op.create_table(
         "counter",
         sa.Column("year", sa.Integer(), nullable=False),
         sa.Column("last", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("year"),
+    )
+    op.create_table(
+        "first_key",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("hash", sa.String(), nullable=False),
+        sa.Column("made_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("used_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("person_id", sa.String(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
     )
     op.create_table(
         "idempotencykey",
@@ -76,6 +95,16 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_pack_adopted_at"), "pack", ["adopted_at"], unique=False)
     op.create_table(
+        "sign_in_attempts",
+        sa.Column("key", sa.String(), nullable=False),
+        sa.Column("moments", sa.JSON(), nullable=False),
+        sa.Column("last_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("key"),
+    )
+    op.create_index(
+        op.f("ix_sign_in_attempts_last_at"), "sign_in_attempts", ["last_at"], unique=False
+    )
+    op.create_table(
         "unit",
         sa.Column("id", sa.String(), nullable=False),
         sa.Column("name", sa.String(), nullable=False),
@@ -84,6 +113,18 @@ def upgrade() -> None:
         sa.Column("under_chief", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )
+    op.create_table(
+        "word_list",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("version", sa.String(), nullable=False),
+        sa.Column("digest", sa.String(), nullable=False),
+        sa.Column("body", sa.Text(), nullable=False),
+        sa.Column("imported_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("by", sa.String(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("ix_word_list_kind", "word_list", ["kind", "imported_at"], unique=False)
     op.create_table(
         "channel",
         sa.Column("id", sa.String(), nullable=False),
@@ -122,6 +163,28 @@ def upgrade() -> None:
         sa.UniqueConstraint("oa_account"),
         sa.UniqueConstraint("username"),
     )
+    op.create_table(
+        "attachment",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("sha256", sa.String(), nullable=False),
+        sa.Column("original_sha256", sa.String(), nullable=False),
+        sa.Column("media_type", sa.String(), nullable=False),
+        sa.Column("size", sa.Integer(), nullable=False),
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("owner_id", sa.String(), nullable=False),
+        sa.Column("width", sa.Integer(), nullable=False),
+        sa.Column("height", sa.Integer(), nullable=False),
+        sa.Column("notes", sa.JSON(), nullable=False),
+        sa.Column("text", sa.Text(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["owner_id"],
+            ["person.id"],
+        ),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index(op.f("ix_attachment_owner_id"), "attachment", ["owner_id"], unique=False)
+    op.create_index(op.f("ix_attachment_sha256"), "attachment", ["sha256"], unique=False)
     op.create_table(
         "delegation",
         sa.Column("id", sa.String(), nullable=False),
@@ -172,6 +235,45 @@ def upgrade() -> None:
     op.create_index("ix_notice_person", "notice", ["person_id", "at"], unique=False)
     op.create_index(op.f("ix_notice_submission_id"), "notice", ["submission_id"], unique=False)
     op.create_table(
+        "policy_proposal",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("digest", sa.String(), nullable=False),
+        sa.Column("pack_id", sa.String(), nullable=False),
+        sa.Column("version", sa.String(), nullable=False),
+        sa.Column("body", sa.Text(), nullable=False),
+        sa.Column("base_digest", sa.String(), nullable=False),
+        sa.Column("proposed_by_id", sa.String(), nullable=False),
+        sa.Column("proposed_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("state", sa.String(), nullable=False),
+        sa.Column("decided_by_id", sa.String(), nullable=True),
+        sa.Column("decided_at", sa.DateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["decided_by_id"],
+            ["person.id"],
+        ),
+        sa.ForeignKeyConstraint(
+            ["proposed_by_id"],
+            ["person.id"],
+        ),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index(op.f("ix_policy_proposal_state"), "policy_proposal", ["state"], unique=False)
+    op.create_table(
+        "recovery_code",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("person_id", sa.String(), nullable=False),
+        sa.Column("hash", sa.String(), nullable=False),
+        sa.Column("used_at", sa.DateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["person_id"],
+            ["person.id"],
+        ),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index(
+        op.f("ix_recovery_code_person_id"), "recovery_code", ["person_id"], unique=False
+    )
+    op.create_table(
         "role_grant",
         sa.Column("id", sa.String(), nullable=False),
         sa.Column("person_id", sa.String(), nullable=False),
@@ -190,10 +292,26 @@ def upgrade() -> None:
     op.create_index("ix_grant_role", "role_grant", ["role", "unit_id"], unique=False)
     op.create_index(op.f("ix_role_grant_person_id"), "role_grant", ["person_id"], unique=False)
     op.create_table(
+        "second_factor",
+        sa.Column("person_id", sa.String(), nullable=False),
+        sa.Column("secret", sa.String(), nullable=False),
+        sa.Column("last_period", sa.Integer(), nullable=False),
+        sa.Column("made_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("confirmed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["person_id"],
+            ["person.id"],
+        ),
+        sa.PrimaryKeyConstraint("person_id"),
+    )
+    op.create_table(
         "signin",
         sa.Column("id", sa.String(), nullable=False),
         sa.Column("person_id", sa.String(), nullable=False),
         sa.Column("csrf", sa.String(), nullable=False),
+        sa.Column("way", sa.String(), nullable=False),
+        sa.Column("second_factor", sa.Boolean(), nullable=False),
+        sa.Column("proof", sa.String(), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("seen_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
@@ -203,6 +321,7 @@ def upgrade() -> None:
             ["person.id"],
         ),
         sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("proof"),
     )
     op.create_index(op.f("ix_signin_person_id"), "signin", ["person_id"], unique=False)
     op.create_table(
@@ -228,6 +347,7 @@ def upgrade() -> None:
         sa.Column("valid_until", sa.DateTime(timezone=True), nullable=True),
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("digest", sa.String(), nullable=False),
+        sa.Column("findings", sa.Integer(), nullable=False),
         sa.Column("round", sa.Integer(), nullable=False),
         sa.Column("policy_digest", sa.String(), nullable=False),
         sa.Column("submitted_at", sa.DateTime(timezone=True), nullable=False),
@@ -275,6 +395,23 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_token_person_id"), "token", ["person_id"], unique=False)
     op.create_table(
+        "attachment_on",
+        sa.Column("attachment_id", sa.String(), nullable=False),
+        sa.Column("submission_id", sa.String(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["attachment_id"],
+            ["attachment.id"],
+        ),
+        sa.ForeignKeyConstraint(
+            ["submission_id"],
+            ["submission.id"],
+        ),
+        sa.PrimaryKeyConstraint("attachment_id", "submission_id"),
+    )
+    op.create_index(
+        op.f("ix_attachment_on_submission_id"), "attachment_on", ["submission_id"], unique=False
+    )
+    op.create_table(
         "authorisation",
         sa.Column("id", sa.String(), nullable=False),
         sa.Column("submission_id", sa.String(), nullable=False),
@@ -297,6 +434,53 @@ def upgrade() -> None:
     op.create_index(
         op.f("ix_authorisation_submission_id"), "authorisation", ["submission_id"], unique=False
     )
+    op.create_table(
+        "finding",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("submission_id", sa.String(), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("finding_id", sa.String(), nullable=False),
+        sa.Column("rule", sa.String(), nullable=False),
+        sa.Column("severity", sa.String(), nullable=False),
+        sa.Column("field", sa.String(), nullable=False),
+        sa.Column("begins", sa.Integer(), nullable=False),
+        sa.Column("ends", sa.Integer(), nullable=False),
+        sa.Column("advice", sa.String(), nullable=False),
+        sa.Column("suggest", sa.String(), nullable=False),
+        sa.Column("quote", sa.String(), nullable=False),
+        sa.Column("waiver", sa.String(), nullable=False),
+        sa.Column("high", sa.Boolean(), nullable=False),
+        sa.Column("late", sa.Boolean(), nullable=False),
+        sa.Column("stage", sa.String(), nullable=False),
+        sa.Column("found_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("gone_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("waived_by_id", sa.String(), nullable=True),
+        sa.Column("waived_role", sa.String(), nullable=False),
+        sa.Column("waived_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("waive_reason", sa.Text(), nullable=False),
+        sa.Column("ignored_at", sa.DateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["submission_id"],
+            ["submission.id"],
+        ),
+        sa.ForeignKeyConstraint(
+            ["waived_by_id"],
+            ["person.id"],
+        ),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("submission_id", "version", "finding_id"),
+    )
+    op.create_table(
+        "likeness",
+        sa.Column("slot", sa.String(), nullable=False),
+        sa.Column("submission_id", sa.String(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["submission_id"],
+            ["submission.id"],
+        ),
+        sa.PrimaryKeyConstraint("slot", "submission_id"),
+    )
+    op.create_index(op.f("ix_likeness_submission_id"), "likeness", ["submission_id"], unique=False)
     op.create_table(
         "milestone",
         sa.Column("id", sa.String(), nullable=False),
@@ -433,6 +617,8 @@ def upgrade() -> None:
         sa.Column("author_role", sa.String(), nullable=False),
         sa.Column("proofread", sa.Boolean(), nullable=False),
         sa.Column("note", sa.String(), nullable=False),
+        sa.Column("sketch", sa.Text(), nullable=False),
+        sa.Column("figures", sa.JSON(), nullable=False),
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(
             ["author_id"],
@@ -516,6 +702,7 @@ def upgrade() -> None:
         sa.Column("submission_id", sa.String(), nullable=False),
         sa.Column("why", sa.String(), nullable=False),
         sa.Column("active", sa.Boolean(), nullable=False),
+        sa.Column("waits", sa.Boolean(), nullable=False),
         sa.Column("since", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(
             ["person_id"],
@@ -527,9 +714,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("step_id", "person_id"),
     )
-    op.create_index(
-        "ix_step_person", "stepperson", ["person_id", "active", "step_id"], unique=False
-    )
+    op.create_index("ix_step_person", "stepperson", ["person_id", "waits", "step_id"], unique=False)
     op.create_index(
         op.f("ix_stepperson_submission_id"), "stepperson", ["submission_id"], unique=False
     )
