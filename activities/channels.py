@@ -28,7 +28,7 @@ from review.rules.values import Moment, PublicationState, Value
 PAGE_OF_INDEX = 200  # items on one page of the site's list, and entries in its feed
 BEIJING = timezone(timedelta(hours=8), "+08:00")  # moments are shown with this offset
 NUMBER = re.compile("[0-9A-Za-z][0-9A-Za-z-]{0,63}")  # a number is part of a file's name
-FILE = re.compile(r"[0-9a-f]{64}\.[a-z]{3,4}")
+FILE = re.compile(r"[0-9a-f]{64}\.[a-z0-9]{2,4}")
 
 Mark = tuple[int, int, int]
 

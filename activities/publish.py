@@ -17,6 +17,8 @@ from temporalio.exceptions import ApplicationError
 
 from activities.channels import Channel, channel_for
 from review.acts import publishing
+from review.blobs import Blobs
+from review.records.checkpoints import Watch
 from review.rendering import render_claim
 from review.rules.errors import NotFoundError, RefusedError
 from review.rules.publications import Claim, PublicationOutcome, PublicationRef, Receipt
@@ -47,6 +49,8 @@ class Publisher:
         fault: Told each point where a crash could fall (`after_claim`, `after_send`,
             `before_record`), so that a drill can make it fall there.
         confirm_after: Seconds to wait before each question to a platform that has accepted.
+        watch: Knows the last checkpoint: on a ledger older than it nothing is published.
+        blobs: Where attachments are kept; without it nothing that has any is published.
     """
 
     def __init__(
@@ -56,12 +60,16 @@ class Publisher:
         clock: Callable[[], datetime],
         fault: Callable[[str], None] | None = None,
         confirm_after: Sequence[float] = CONFIRM_AFTER_SECONDS,
+        watch: Watch | None = None,
+        blobs: Blobs | None = None,
     ) -> None:
         self._ledger = ledger
         self._channels = channels
         self._clock = clock
         self._fault = fault or (lambda _point: None)
         self._confirm_after = tuple(confirm_after)
+        self._watch = watch
+        self._blobs = blobs
 
     @activity.defn(name="publish")
     async def publish(self, ref: PublicationRef) -> PublicationOutcome:
@@ -93,7 +101,12 @@ class Publisher:
     async def _claim(self, ref: PublicationRef) -> Claim:
         try:
             return await self._ledger.run(
-                publishing.claim, ref.submission_id, ref.channel, ref.generation, self._clock()
+                publishing.claim,
+                ref.submission_id,
+                ref.channel,
+                ref.generation,
+                self._clock(),
+                self._watch,
             )
         except (RefusedError, NotFoundError) as refusal:
             why = [str(code) for code in refusal.params.get("why", [refusal.code])]
@@ -136,6 +149,12 @@ class Publisher:
             rendered = await asyncio.to_thread(render_claim, claim)
             if rendered.digest != claim.rendered_digest:
                 return _failed("publication.rendered_differs")
+            if wrong := await asyncio.to_thread(self._wrong_attachments, claim):
+                log.error("attachments_wrong", **_ids(claim), why=wrong)
+                await self._ledger.run(
+                    publishing.refuse, claim.submission_id, claim.channel, wrong, self._clock()
+                )
+                return _failed("publication.attachment_missing")
         with _text_kept_back(claim):
             try:
                 if rendered is None:
@@ -153,6 +172,14 @@ class Publisher:
                 receipt = found
         self._fault("after_send")
         return receipt
+
+    def _wrong_attachments(self, claim: Claim) -> list[str]:
+        """Return why the files on disk are not those that were reviewed: every byte is read."""
+        digests = [str(one.get("sha256", "")) for one in claim.attachments]
+        if digests and self._blobs is None:
+            return ["attachment_missing"]
+        problems = self._blobs.problems(digests) if self._blobs else {}
+        return sorted({f"attachment_{what}" for what in problems.values()})
 
     def _patient(self, receipt: Receipt, ref: PublicationRef) -> Receipt:
         """Return the receipt, or unknown when the platform has been asked often enough."""

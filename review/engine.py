@@ -51,9 +51,7 @@ async def connect(
         namespace=settings.temporal_namespace,
         api_key=settings.temporal_api_key.get_secret_value() if settings.temporal_api_key else None,
         tls=_tls(settings) if settings.uses_tls else False,
-        data_converter=converter(
-            {key.id: key.key.get_secret_value() for key in settings.payload_keys}
-        ),
+        data_converter=converter(settings.payload_keys_by_id, settings.temporal_namespace),
         retry_config=IMPATIENT if lazy else None,
         lazy=lazy,
         runtime=runtime,

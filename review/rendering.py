@@ -7,7 +7,6 @@ else (R1.3-2, R1.3-6). So nothing here knows the time, the settings or the datab
 import re
 from collections.abc import Iterator, Sequence
 from functools import cache
-from hashlib import sha256
 from typing import Any
 
 import nh3
@@ -16,6 +15,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from markupsafe import Markup
 
+from review.rules.digests import algorithm_of, digest
 from review.rules.publications import Claim
 from review.rules.values import Value
 
@@ -38,7 +38,13 @@ EXTENSIONS = {
     "application/vnd.openxmlformats-officedocument.wordprocessingml.document": ".docx",
     "application/vnd.ms-excel": ".xls",
     "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": ".xlsx",
+    "text/plain": ".txt",
+    "text/markdown": ".md",
     "audio/mpeg": ".mp3",
+    "audio/mp4": ".m4a",
+    "audio/wav": ".wav",
+    "audio/ogg": ".ogg",
+    "video/webm": ".webm",
     "video/mp4": ".mp4",
 }
 # What XML 1.0 can't carry (and a reader can't see), lone surrogates included; and the marks that
@@ -96,7 +102,14 @@ def render(
         media_type = "text/plain; charset=utf-8"
         page = _texts().get_template("page.txt").render(body=_plain(body), **shown)
     content = page.encode()
-    return Rendered(media_type=media_type, content=content, digest=sha256(content).hexdigest())
+    return Rendered(
+        media_type=media_type, content=content, digest=digest(content, algorithm_of(line["digest"]))
+    )
+
+
+def body_html(body_markdown: str) -> str:
+    """Return a body alone as the safe HTML that a page shows, for reading inside our own pages."""
+    return _html(printable(body_markdown))
 
 
 def render_claim(claim: Claim) -> Rendered:

@@ -93,6 +93,8 @@ class NewVersion(Request):
     source: Source | None = None
     channels: Annotated[tuple[Ident, ...], Field(min_length=1, max_length=50)] | None = None
     authority_reference: Short | None = None
+    audience: Short | None = None
+    how_to: Text | None = None
     publish_at: AwareDatetime | None = None
     valid_until: AwareDatetime | None = None
     change: Literal["wording", "substance"] = "substance"
@@ -156,6 +158,7 @@ class ActRequest(Request):
     change: Literal["wording", "substance"] = "substance"
     categories: Annotated[tuple[Category, ...], Field(max_length=4)] = ()
     organisation: Short = ""
+    findings_seen: Annotated[tuple[Ident, ...], Field(max_length=500)] = ()
 
 
 Json = dict[str, Any]

@@ -31,8 +31,14 @@ from pydantic_settings import (
 )
 
 PREFIX = "SANSHEN_"
+KEYS = "keys"  # in DATA; each file readable by its owner alone
+PAYLOAD_KEYS_FILE = "payload.json"  # in KEYS; made by `sanshen up`
 SECRETS_FILE = "secrets.json"  # in DATA; made by `sanshen up`, which keeps its own secret key
 SECRET_KEY_LENGTH = 32  # characters at least: 256 bits where each is worth eight
+
+
+# Claims by which two people can be the same (OpenID Connect Core 5.1 and 5.7).
+NAMES = frozenset({"name", "given_name", "family_name", "middle_name", "nickname", "email"})
 
 
 class SettingsError(Exception):
@@ -131,6 +137,38 @@ def _long_enough(value: SecretStr) -> SecretStr:
     return value
 
 
+def origin_of(url: str | None) -> str | None:
+    """Return what a browser sends as `Origin` from there: scheme, host and port."""
+    if url is None:
+        return None
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}".lower()
+
+
+def _issuer(value: str | None) -> str | None:
+    """Keep what an id token must say, to the letter; plain HTTP only on this machine."""
+    if value is not None:
+        parts = urlsplit(value)
+        loopback = parts.hostname in ("127.0.0.1", "::1", "localhost")
+        if not parts.netloc or (
+            parts.scheme != "https" and not (parts.scheme == "http" and loopback)
+        ):
+            raise ValueError("must be a URL that starts with https://…")
+    return value
+
+
+def _claim(value: str) -> str:
+    if value in NAMES:
+        raise ValueError("names a person by what others may share; take one that is an account")
+    return value
+
+
+def _seed(value: SecretStr) -> SecretStr:
+    if _bytes_in(value.get_secret_value()) != 32:
+        raise ValueError("needs 32 bytes in base64")
+    return value
+
+
 def _mail_address(value: str) -> str:
     name, _, host = value.partition("@")
     if not name or not host or any(character.isspace() for character in value):
@@ -169,6 +207,20 @@ class Settings(BaseSettings):
         BeforeValidator(_listed),
     ] = ()
 
+    temporal_ui_url: Annotated[
+        str | None, _with_scheme("http", "https"), AfterValidator(origin_of)
+    ] = None
+
+    digests: Literal["sha256", "sm3"] = "sha256"
+    audit_keys: Annotated[
+        tuple[Annotated[SecretStr, AfterValidator(_seed)], ...],
+        NoDecode,
+        BeforeValidator(_listed),
+    ] = ()
+    checkpoint_dir: Annotated[
+        Path | None, AfterValidator(lambda path: path and path.expanduser().absolute())
+    ] = None
+
     policy: Annotated[str, Field(min_length=1)] = "hebei-lcj-2022-35"
     secret_key: Annotated[SecretStr, AfterValidator(_long_enough)]
     language: Literal["zh", "en"] = "zh"
@@ -178,11 +230,18 @@ class Settings(BaseSettings):
     ] = "http://127.0.0.1:8080"
     web_host: str = "127.0.0.1"
     web_port: Annotated[int, Field(ge=1, le=65535)] = 8080
+    proxies: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)] = ()
     oa_webhook_keys: Annotated[
         tuple[Annotated[WebhookKey, BeforeValidator(_webhook_key)], ...],
         NoDecode,
         BeforeValidator(_listed),
     ] = ()
+
+    oidc_issuer: Annotated[str | None, AfterValidator(_issuer)] = None
+    oidc_client_id: str | None = None
+    oidc_client_secret: SecretStr | None = None
+    oidc_claim: Annotated[str, AfterValidator(_claim)] = "sub"
+    oidc_account: Literal["oa_account", "username"] = "oa_account"
 
     smtp_url: Annotated[SecretStr | None, _with_scheme("smtp", "smtps")] = None
     mail_from: Annotated[str, AfterValidator(_mail_address)] = "sanshen@localhost"
@@ -199,6 +258,21 @@ class Settings(BaseSettings):
         if self.database_url is not None:
             return self.database_url.get_secret_value()
         return f"sqlite:///{self.data / 'ledger.db'}"
+
+    @property
+    def keys(self) -> Path:
+        """Return the folder of keys that were made here."""
+        return self.data / KEYS
+
+    @property
+    def payload_keys_by_id(self) -> dict[str, str]:
+        """Return the keys that encrypt what the engine stores, base64, the current one first."""
+        return {key.id: key.key.get_secret_value() for key in self.payload_keys}
+
+    @property
+    def checkpoints(self) -> Path:
+        """Return where signed states of the trace are kept, outside the ledger."""
+        return self.checkpoint_dir or self.data / "checkpoints"
 
     @property
     def uses_tls(self) -> bool:
@@ -225,6 +299,12 @@ class Settings(BaseSettings):
             raise ValueError(f"{PREFIX}TEMPORAL_TLS_CERT and {PREFIX}TEMPORAL_TLS_KEY go together")
         return self
 
+    @model_validator(mode="after")
+    def _provider_has_its_client(self) -> Self:
+        if self.oidc_issuer is not None and not self.oidc_client_id:
+            raise ValueError(f"{PREFIX}OIDC_ISSUER and {PREFIX}OIDC_CLIENT_ID go together")
+        return self
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -238,20 +318,25 @@ class Settings(BaseSettings):
 
 
 class _KeptSecrets(PydanticBaseSettingsSource):
-    """The secret key that `sanshen up` made for this DATA; whatever is set beats it."""
+    """The secrets that `sanshen up` made for this DATA; whatever is set beats them."""
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
         return None, field_name, False
 
     def __call__(self) -> dict[str, Any]:
         data = Path(self.current_state.get("data") or "data").expanduser()
-        try:
-            kept = json.loads((data / SECRETS_FILE).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return {}
-        except (OSError, ValueError):
-            raise SettingsError(f"{data / SECRETS_FILE} can't be read") from None
-        return {"secret_key": kept["secret_key"]} if "secret_key" in kept else {}
+        found = _kept(data / SECRETS_FILE, "secret_key")
+        return found | _kept(data / KEYS / PAYLOAD_KEYS_FILE, "payload_keys")
+
+
+def _kept(file: Path, name: str) -> dict[str, Any]:
+    try:
+        kept = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError):
+        raise SettingsError(f"{file} can't be read") from None
+    return {name: kept[name]} if isinstance(kept, dict) and name in kept else {}
 
 
 def load(**given: Any) -> Settings:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from starter import cli_admin
+from starter import cli_admin, cli_audit, cli_people
 from starter.cli_output import (
     NOT_FOUND,
     OUTSIDE,
@@ -32,7 +32,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for name, commands in cli_admin.GROUPS.items():
+for name, commands in {**cli_people.GROUPS, "audit": cli_audit.audit}.items():
     app.add_typer(commands, name=name)
 
 TokenOption = Annotated[
@@ -169,8 +169,38 @@ def submit(
     """
     from starter.cli_files import read_fields
 
-    taken = client(token, url, data).post("/submissions", read_fields(file), key)
-    show(taken, as_json)
+    asked = client(token, url, data)
+    show(asked.post("/submissions", uploaded(asked, read_fields(file), file, key), key), as_json)
+
+
+def uploaded(asked: Any, fields: dict[str, Any], file: Path, key: str | None) -> dict[str, Any]:
+    """Return a file's fields with the attachments that it names by path uploaded."""
+    from starter.cli_files import with_uploads
+
+    def upload(name: str, content: bytes, number: int) -> str:
+        return str(asked.upload(name, content, f"{key}:{number}" if key else None)["id"])
+
+    return with_uploads(fields, file, upload)
+
+
+@app.command()
+def attach(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A document, picture or recording.")],
+    key: KeyOption = None,
+    token: TokenOption = None,
+    url: UrlOption = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Upload a file; its id goes into the attachments of a submission.
+
+    A file for `submit` may also name its attachments by path: `attachments: [{path: map.png}]`.
+
+    Example: sanshen attach map.png --token $TOKEN
+    """
+    from starter.cli_files import read_upload
+
+    show(client(token, url, data).upload(file.name, read_upload(file), key), as_json)
 
 
 @app.command()
@@ -205,6 +235,7 @@ def revise(
     if base_digest or "base_digest" not in body:
         body["base_digest"] = base_digest or asked.get(path)["digest"]
     body |= {n: v for n, v in {"change": change, "note": note}.items() if v is not None}
+    body = uploaded(asked, body, file, key)
     show(asked.post(f"{path}/versions", body, key), as_json)
 
 
@@ -253,7 +284,7 @@ def decide(
                     number=item.get("number"),
                     title=item.get("title"),
                     version=item.get("version"),
-                    digest=digest.removeprefix("sha256:")[:12],
+                    digest=digest.rpartition(":")[2][:12],
                     step=word(step),
                     verdict=word(verdict),
                 )
@@ -301,7 +332,7 @@ def act(
     level: Annotated[str | None, typer.Option()] = None,
     due_at: Annotated[str | None, typer.Option(help="RFC 3339 with offset.")] = None,
     until: Annotated[str | None, typer.Option(help="RFC 3339 with offset.")] = None,
-    finding: Annotated[str | None, typer.Option()] = None,
+    finding: Annotated[str | None, typer.Option(help="The finding to waive.")] = None,
     opinion: Annotated[str | None, typer.Option()] = None,
     anchor: Annotated[str | None, typer.Option(help="The place that a comment is about.")] = None,
     channel: Annotated[list[str] | None, typer.Option(help="Once for each.")] = None,
@@ -311,6 +342,9 @@ def act(
     body_file: Annotated[Path | None, typer.Option(help="The corrected text.")] = None,
     change: Annotated[str | None, typer.Option(help="wording or substance.")] = None,
     organisation: Annotated[str | None, typer.Option()] = None,
+    finding_seen: Annotated[
+        list[str] | None, typer.Option(help="A finding that was seen; once for each.")
+    ] = None,
     key: KeyOption = None,
     token: TokenOption = None,
     url: UrlOption = None,
@@ -348,6 +382,7 @@ def act(
         "body": read_text(body_file) if body_file else None,
         "change": change,
         "organisation": organisation,
+        "findings_seen": finding_seen or None,
     }
     body = {"act": what} | {name: value for name, value in fields.items() if value is not None}
     show(client(token, url, data).post(path, body, key), as_json)
@@ -504,7 +539,7 @@ def check(
 
     Example: sanshen check notice.md
     """
-    from starter.cli_files import read_fields
+    from starter.cli_files import read_fields, with_uploads
 
     known = (
         "title",
@@ -518,14 +553,28 @@ def check(
         "ai_generated",
         "authority_reference",
         "disclosure_type",
+        "sub_type",
+        "event_time",
+        "found_time",
+        "valid_until",
+        "linked",
+        "other_outlets",
+        "background",
+        "audience",
+        "how_to",
+        "contact",
     )
     given = read_fields(file)
+    given = with_uploads(given, file, lambda name, *_: name[:120])  # nothing is stored, so no id
     body = {"title": ""} | {name: given[name] for name in known if name in given}
     found = client(token, url, data).post("/check", body)
     if as_json:
         show_json(found)
+    elif found["findings"]:
+        columns = ("severity", "rule", "field", "start", "end", "quote", "advice")
+        table(found["findings"], columns)
     else:
-        table(found.get("findings") or ())
+        print(t("nothing_found"))
 
 
 @app.command()

@@ -2,7 +2,6 @@
 
 import asyncio
 import dataclasses
-import json
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from starter.cli_output import (
+    NOT_ALLOWED,
     NOT_FOUND,
     OUTSIDE,
     REFUSED,
@@ -29,6 +29,8 @@ from starter.cli_output import (
 if TYPE_CHECKING:
     from sqlmodel import Session
 
+    from review.records.engine import Ledger
+    from review.records.people import Person
     from review.settings import Settings
 
 LEAST_PASSWORD = 12  # characters
@@ -40,6 +42,9 @@ DataOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the facts as JSON.")]
 FileArgument = Annotated[Path, typer.Argument(metavar="FILE")]
+TokenOption = Annotated[
+    str | None, typer.Option("--token", envvar="SANSHEN_TOKEN", help="Who acts.", show_envvar=True)
+]
 PersonArgument = Annotated[str, typer.Argument(metavar="PERSON", help="A user name or an id.")]
 
 
@@ -52,7 +57,8 @@ token = group("Tokens of programs and people.")
 password = group("Passwords.")
 policy = group("The rule pack.")
 calendar = group("The working calendar.")
-audit = group("The trace and its proof.")
+words = group("The words that texts are screened for.")
+sources = group("The sources that may be reposted.")
 db = group("The ledger's tables.")
 
 GROUPS = {
@@ -61,7 +67,8 @@ GROUPS = {
     "password": password,
     "policy": policy,
     "calendar": calendar,
-    "audit": audit,
+    "words": words,
+    "sources": sources,
     "db": db,
 }
 
@@ -87,6 +94,18 @@ def in_ledger(
     settings: "Settings", act: Callable[..., Result], *args: Any, write: bool = False
 ) -> Result:
     """Run a function of a session in one transaction of the ledger."""
+
+    def run(ledger: "Ledger") -> Result:
+        if write:
+            return ledger.write(act, *args)
+        with ledger.reading() as session:
+            return act(session, *args)
+
+    return with_ledger(settings, run)
+
+
+def with_ledger(settings: "Settings", deed: Callable[["Ledger"], Result]) -> Result:
+    """Run what needs the ledger itself; one line says so when it can't be worked with."""
     from sqlalchemy.exc import SQLAlchemyError
 
     from review.records.engine import Ledger
@@ -94,12 +113,9 @@ def in_ledger(
 
     if settings.database_url is None and not (settings.data / "ledger.db").is_file():
         fail("ledger_old", OUTSIDE)
-    ledger = Ledger(settings.ledger_url)
+    ledger = Ledger(settings.ledger_url, settings.digests)
     try:
-        if write:
-            return ledger.write(act, *args)
-        with ledger.reading() as session:
-            return act(session, *args)
+        return deed(ledger)
     except (LedgerUnavailableError, SQLAlchemyError) as error:
         cause = error.__cause__ or error
         why = str(getattr(cause, "orig", None) or type(cause).__name__)
@@ -143,13 +159,6 @@ def person_row(session: "Session", person: str) -> Any:
     return row
 
 
-def trace(session: "Session", event: str, now: datetime, **data: str) -> None:
-    """Leave a line about an administrator's deed; the system's own user did it (way_in cli)."""
-    from review.records import audit as chain
-
-    chain.append(session, chain.BUREAU, event, at=now, way_in="cli", data=dict(data))
-
-
 @token.command("issue")
 def token_issue(
     person: PersonArgument,
@@ -165,7 +174,6 @@ def token_issue(
 
     def issue(session: "Session", now: datetime) -> str:
         row = person_row(session, person)
-        trace(session, "token_issued", now, person=row.id)
         return issue_token(session, row.id, label, now)
 
     issued = in_ledger(settings_for(data), issue, datetime.now(UTC), write=True)
@@ -195,7 +203,6 @@ def password_set(person: PersonArgument, data: DataOption = None) -> None:
 
     def change(session: "Session", now: datetime) -> None:
         row = person_row(session, person)
-        trace(session, "password_set", now, person=row.id)
         set_password(session, row.id, new, now)
 
     in_ledger(settings_for(data), change, datetime.now(UTC), write=True)
@@ -267,6 +274,112 @@ def policy_show(data: DataOption = None, as_json: JsonOption = False) -> None:
         table(_steps_shown(steps), title=" · ".join(heading))
 
 
+@policy.command("propose")
+def policy_propose(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A file, or a shipped pack's name.")],
+    token: TokenOption = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Propose a rule pack; it is in force once another person has confirmed it.
+
+    Example: sanshen policy propose our-rules.yaml
+    """
+    from review.acts.adopting import propose_policy
+    from review.packs import PackError, load_pack
+
+    try:
+        pack = load_pack(pack_file(file), language())
+    except PackError as error:
+        raise CommandError(str(error), REFUSED) from None
+
+    def propose(session: "Session", now: datetime) -> Any:
+        return propose_policy(session, person_of(session, token, now), pack, now, way_in="cli")
+
+    found = in_ledger(settings_for(data), propose, datetime.now(UTC), write=True)
+    _proposals_shown([found], as_json)
+    if not as_json:
+        print(t("policy_proposed", id=found["id"]))
+
+
+@policy.command("proposals")
+def policy_proposals(data: DataOption = None, as_json: JsonOption = False) -> None:
+    """Show the proposed rule packs that wait, with what each would change.
+
+    Example: sanshen policy proposals
+    """
+    from review.acts.adopting import proposals
+
+    _proposals_shown(in_ledger(settings_for(data), proposals), as_json)
+
+
+@policy.command("confirm")
+def policy_confirm(
+    proposal: Annotated[str, typer.Argument(metavar="ID", help="An id of `policy proposals`.")],
+    token: TokenOption = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Put a proposed rule pack in force for new submissions; another than its proposer does it.
+
+    Example: sanshen policy confirm 01jd3v
+    """
+    from review.acts.adopting import confirm_policy
+
+    def confirm(session: "Session", now: datetime) -> Any:
+        return confirm_policy(session, person_of(session, token, now), proposal, now, way_in="cli")
+
+    found = in_ledger(settings_for(data), confirm, datetime.now(UTC), write=True)
+    if as_json:
+        show_json(found)
+    else:
+        print(t("policy_confirmed", id=found["pack"], version=found["version"]))
+
+
+@policy.command("reject")
+def policy_reject(
+    proposal: Annotated[str, typer.Argument(metavar="ID", help="An id of `policy proposals`.")],
+    token: TokenOption = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Close a proposal; the rules in force stay.
+
+    Example: sanshen policy reject 01jd3v
+    """
+    from review.acts.adopting import reject_policy
+
+    def reject(session: "Session", now: datetime) -> Any:
+        return reject_policy(session, person_of(session, token, now), proposal, now, way_in="cli")
+
+    found = in_ledger(settings_for(data), reject, datetime.now(UTC), write=True)
+    if as_json:
+        show_json(found)
+    else:
+        print(t("policy_rejected", id=found["pack"], version=found["version"]))
+
+
+def person_of(session: "Session", secret: str | None, now: datetime) -> "Person":
+    """Return whose token was given; what two persons must do is never the console's alone."""
+    from review.records.access import person_of_token
+
+    if not secret:
+        fail("token_missing")
+    found = person_of_token(session, secret, now)
+    if found is None:
+        fail("token_unknown", NOT_ALLOWED)
+    return found
+
+
+def _proposals_shown(found: list[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        show_json({"items": found, "next": None})
+        return
+    for one in found:
+        facts({name: one[name] for name in ("id", "pack", "version", "proposed_by", "state")})
+        table([{name: cell(change[name]) for name in change} for change in one["changes"]])
+
+
 def _steps_shown(steps: Any) -> list[dict[str, Any]]:
     return [
         {
@@ -305,122 +418,48 @@ def calendar_import(
         print(t("calendar_imported", version=found.version, until=found.official_until))
 
 
-# --- proof --------------------------------------------------------------------------------------
+@words.command("import")
+def words_import(file: FileArgument, data: DataOption = None, as_json: JsonOption = False) -> None:
+    """Import the words, leaders and link hosts that texts are screened for from now on.
+
+    Example: sanshen words import words-2027.yaml
+    """
+    from review.lists import load_words
+
+    _list_import(file, load_words, "words", data, as_json)
 
 
-@audit.command("verify")
-def audit_verify(
-    checkpoint: Annotated[
-        Path | None, typer.Option(help="What `audit checkpoint` wrote; nothing may be missing.")
-    ] = None,
-    data: DataOption = None,
-    as_json: JsonOption = False,
+@sources.command("import")
+def sources_import(
+    file: FileArgument, data: DataOption = None, as_json: JsonOption = False
 ) -> None:
-    """Recompute every chain of the trace; 1 when one is broken.
+    """Import the whitelist of sources that may be reposted from now on (A-12).
 
-    Example: sanshen audit verify --checkpoint 2026-10.json
+    Example: sanshen sources import sources-2027.yaml
     """
-    from review.records.audit import verify
+    from review.lists import load_sources
 
-    settings = settings_for(data)
-    found = in_ledger(settings, verify)
-    if checkpoint is not None and found["ok"]:
-        chain = in_ledger(settings, _first_other_than, _heads_in(checkpoint))
-        if chain is not None:
-            bad = {"seq": None, "chain": chain, "n": None, "why": "checkpoint"}
-            found |= {"ok": False, "first_bad": bad}
+    _list_import(file, load_sources, "sources", data, as_json)
+
+
+def _list_import(
+    file: Path, load: Callable[[Path, str], Any], kind: str, data: Path | None, as_json: bool
+) -> None:
+    from review.acts.lists import import_list
+    from review.packs import PackError, digest_of
+
+    if not file.is_file():
+        fail("file_unreadable", file=file, why="-")
+    try:
+        found = load(file, language())
+    except PackError as error:
+        raise CommandError(str(error), REFUSED) from None
+    changed = in_ledger(settings_for(data), import_list, found, datetime.now(UTC), write=True)
     if as_json:
-        show_json(found)
-    if not found["ok"]:
-        fail("audit_broken", REFUSED, first_bad=cell(found["first_bad"]))
-    if not as_json:
-        print(t("audit_good", entries=found["entries"]))
-
-
-def _heads_in(checkpoint: Path) -> dict[str, dict[str, Any]]:
-    from starter.cli_files import read_fields
-
-    heads = read_fields(checkpoint).get("heads")
-    if not isinstance(heads, dict) or not all(
-        isinstance(head, dict) and isinstance(head.get("n"), int) and head.get("hash")
-        for head in heads.values()
-    ):
-        fail("checkpoint_odd", file=checkpoint)
-    return heads
-
-
-def _first_other_than(session: "Session", heads: dict[str, dict[str, Any]]) -> str | None:
-    """Return the first chain that isn't what the checkpoint saw, or None."""
-    from sqlmodel import select
-
-    from review.records.tables import Audit
-
-    for chain, head in heads.items():
-        statement = select(Audit.hash).where(Audit.chain == chain).where(Audit.n == head["n"])
-        if session.exec(statement).first() != head["hash"]:
-            return chain
-    return None
-
-
-@audit.command("checkpoint")
-def audit_checkpoint(file: FileArgument, data: DataOption = None) -> None:
-    """Write down where every chain ends now; kept elsewhere, it shows a ledger cut short.
-
-    Example: sanshen audit checkpoint 2026-11.json
-    """
-
-    def heads(session: "Session") -> dict[str, dict[str, Any]]:
-        from sqlalchemy import func
-        from sqlmodel import col, select
-
-        from review.records.tables import Audit
-
-        last = select(Audit.chain, func.max(Audit.n).label("n")).group_by(Audit.chain).subquery()
-        statement = select(Audit.chain, Audit.n, Audit.hash).join(
-            last, (col(Audit.chain) == last.c.chain) & (col(Audit.n) == last.c.n)
-        )
-        return {chain: {"n": n, "hash": hash_} for chain, n, hash_ in session.exec(statement)}
-
-    found = in_ledger(settings_for(data), heads)
-    content = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "heads": found}
-    _write(file, json.dumps(content, indent=1) + "\n")
-    print(t("checkpoint_written", file=file, count=len(found)))
-
-
-@audit.command("export")
-def audit_export(file: FileArgument, data: DataOption = None) -> None:
-    """Write every entry of the trace, one JSON object a line.
-
-    Example: sanshen audit export trace.jsonl
-    """
-
-    def export(session: "Session") -> int:
-        from sqlmodel import col, select
-
-        from review.records.tables import Audit
-
-        rows = session.exec(
-            select(Audit).order_by(col(Audit.seq)).execution_options(yield_per=1000)
-        )
-        count = 0
-        with file.open("w", encoding="utf-8") as output:
-            for count, row in enumerate(rows, 1):  # noqa: B007
-                line = row.model_dump(mode="json") | {"at": row.at.isoformat()}
-                output.write(json.dumps(line, ensure_ascii=False) + "\n")
-        return count
-
-    try:
-        count = in_ledger(settings_for(data), export)
-    except OSError as error:
-        fail("file_unwritable", file=file, why=error.strerror or "")
-    print(t("audit_exported", count=count, file=file))
-
-
-def _write(file: Path, content: str) -> None:
-    try:
-        file.write_text(content, encoding="utf-8")
-    except OSError as error:
-        fail("file_unwritable", file=file, why=error.strerror or "")
+        show_json({"version": found.version, "digest": digest_of(found), "changed": changed})
+    else:
+        code = f"{kind}_imported" if changed else "list_unchanged"
+        print(t(code, version=found.version))
 
 
 # --- care ---------------------------------------------------------------------------------------
@@ -449,10 +488,14 @@ def db_upgrade(data: DataOption = None) -> None:
 
 def doctor(repair: bool, data: Path | None, as_json: bool) -> None:
     """Look for what is wrong; 1 when something is, 3 when the engine can't be asked."""
+    from review.blobs import Blobs
     from starter import cli_doctor
+    from starter.cli_audit import watch_of
 
     settings = settings_for(data)
     found = in_ledger(settings, cli_doctor.in_ledger, datetime.now(UTC))
+    found += in_ledger(settings, cli_doctor.against_checkpoint, watch_of(settings))
+    found += in_ledger(settings, cli_doctor.in_blobs, Blobs(settings.data / "blobs"))
     items = in_ledger(settings, cli_doctor.under_way)
     engine = asyncio.run(_ask_engine(settings, items, repair))
     found += engine or []

@@ -37,7 +37,11 @@ class Client:
         return self._ask("GET", path, query=query)
 
     def post(self, path: str, body: Mapping[str, Any], key: str | None = None) -> Any:
-        return self._ask("POST", path, body=body, key=key or secrets.token_hex(16))
+        return self._ask("POST", path, body=body, key=_new_key(key))
+
+    def upload(self, name: str, content: bytes, key: str | None = None) -> Any:
+        """Upload one file."""
+        return self._ask("POST", "/attachments", file=(name, content), key=_new_key(key))
 
     def _ask(
         self,
@@ -46,6 +50,7 @@ class Client:
         *,
         query: Mapping[str, Any] | None = None,
         body: Mapping[str, Any] | None = None,
+        file: tuple[str, bytes] | None = None,
         key: str | None = None,
     ) -> Any:
         import httpx
@@ -72,6 +77,7 @@ class Client:
                     params=given,
                     headers=headers,
                     content=content,
+                    files={"file": file} if file else None,
                     timeout=WAIT_SECONDS,
                     trust_env=False,
                 )
@@ -83,6 +89,10 @@ class Client:
             else:
                 return result_of(answer)
         raise AssertionError("the last try returns or fails")
+
+
+def _new_key(key: str | None) -> str:
+    return key or secrets.token_hex(16)
 
 
 def result_of(answer: Any) -> Any:
@@ -100,7 +110,7 @@ def result_of(answer: Any) -> Any:
     for error in found.get("errors") or ():
         line += f"; {error.get('field')}: {error.get('message')}"
     for finding in found.get("findings") or ():
-        line += f"; {finding.get('rule')}: {finding.get('advice') or finding.get('message') or ''}"
+        line += f"; {finding.get('id', '')} {finding.get('rule')}: {finding.get('advice', '')}"
     raise CommandError(line, exit_code)
 
 

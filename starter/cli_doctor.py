@@ -13,8 +13,19 @@ from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
 from review.acts.item import calendar_in_force, policy_in_force
+from review.blobs import Blobs
 from review.records import audit
+from review.records.checkpoints import (
+    LATEST,
+    LEDGER_OLDER,
+    UNREADABLE,
+    CheckpointError,
+    Watch,
+    is_older,
+)
 from review.records.tables import (
+    Attachment,
+    AttachmentOn,
     Authorisation,
     Decision,
     Outbox,
@@ -24,6 +35,7 @@ from review.records.tables import (
     Submission,
     Version,
 )
+from review.rules.digests import algorithm_of
 from review.rules.errors import NotFoundError
 from review.rules.submissions import text_digest, version_digest
 from review.rules.values import PublicationState, Status, StepState, Verdict
@@ -75,13 +87,49 @@ def _trace(session: Session) -> Iterator[Trouble]:
         yield trouble("audit_broken", first_bad=found["first_bad"])
 
 
+def against_checkpoint(session: Session, watch: Watch) -> list[Trouble]:
+    """Return that the ledger is older than its last checkpoint, with what to do about it."""
+    do = "audit accept-loss"
+    try:
+        expected = watch.expected()
+    except CheckpointError as error:
+        return [trouble(UNREADABLE, why=error.code, file=watch.folder / LATEST)]
+    if expected is None or not is_older(session, expected):
+        return []
+    return [trouble(LEDGER_OLDER, checkpoint=expected.no, at=expected.at.isoformat(), do=do)]
+
+
+def in_blobs(session: Session, blobs: Blobs) -> list[Trouble]:
+    """Return every kept file that is missing or not what was kept, with the items that use it."""
+    statement = (
+        select(Attachment.sha256, AttachmentOn.submission_id)
+        .outerjoin(AttachmentOn, col(AttachmentOn.attachment_id) == col(Attachment.id))
+        .distinct()
+        .order_by(col(Attachment.sha256), col(AttachmentOn.submission_id))
+    )
+    uses: dict[str, list[str]] = {}
+    for digest, submission_id in session.exec(statement):
+        uses.setdefault(digest, []).append(submission_id or "")
+    return [
+        trouble(f"attachment_{what}", submission_id, sha256=digest)
+        for digest, what in blobs.problems(uses).items()
+        for submission_id in uses[digest]
+    ]
+
+
 def _versions(session: Session) -> Iterator[Trouble]:
     """Every text has the digest it says; every item stands at one of its versions."""
     for version in session.exec(select(Version).execution_options(yield_per=PAGE)):
+        algorithm = algorithm_of(version.digest)
         digest = version_digest(
-            version.title, version.body, version.attachments, version.source, version.links
+            version.title,
+            version.body,
+            version.attachments,
+            version.source,
+            version.links,
+            algorithm,
         )
-        texts = text_digest(version.title, version.body)
+        texts = text_digest(version.title, version.body, algorithm)
         if (digest, texts) != (version.digest, version.text_digest):
             yield trouble("text_changed", version.submission_id, version=version.no)
     statement = (

@@ -1,6 +1,7 @@
 """Texts from files: JSON, YAML, or Markdown with its fields as YAML before it."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,47 @@ def read_fields(file: Path) -> dict[str, Any]:
     if suffix in (".yaml", ".yml"):
         return _mapping(_yaml(text, file), file)
     return _markdown(text, file)
+
+
+def read_upload(file: Path) -> bytes:
+    """Return a file's bytes; usage error when it can't be read or is larger than is taken."""
+    from review.uploads import LARGEST as LARGEST_UPLOAD
+
+    try:
+        with file.open("rb") as opened:
+            content = opened.read(LARGEST_UPLOAD + 1)
+    except OSError as error:
+        fail("file_unreadable", file=file, why=error.strerror or type(error).__name__)
+    if len(content) > LARGEST_UPLOAD:
+        fail("file_too_large", file=file, limit=LARGEST_UPLOAD)
+    return content
+
+
+def with_uploads(
+    fields: dict[str, Any], file: Path, upload: Callable[[str, bytes, int], str]
+) -> dict[str, Any]:
+    """Return fields whose attachments, named by `path`, have been uploaded and have their id.
+
+    Args:
+        fields: `attachments` may hold paths, or mappings with `path` instead of `id`; a path is
+            relative to the file's own folder.
+        file: Where the fields come from.
+        upload: Takes a name, bytes and which one it is; gives the id.
+    """
+    given = fields.get("attachments")
+    if not isinstance(given, list):
+        return fields
+    folder = Path() if str(file) == "-" else file.parent
+    kept: list[Any] = []
+    for number, one in enumerate(given, 1):
+        use = {"path": one} if isinstance(one, str) else one
+        if isinstance(use, dict) and "path" in use:
+            path = folder / str(use["path"])
+            said = {name: held for name, held in use.items() if name != "path"}
+            kept.append({"id": upload(path.name, read_upload(path), number), **said})
+        else:
+            kept.append(one)
+    return fields | {"attachments": kept}
 
 
 def _markdown(text: str, file: Path) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """`sanshen up`: ledger, engine, worker and web as one process tree on one folder."""
 
 import asyncio
+import base64
 import json
 import os
 import secrets
@@ -18,7 +19,8 @@ import httpx
 import structlog
 
 from review import logs
-from review.settings import SECRETS_FILE, Settings, SettingsError, load
+from review.settings import KEYS, PAYLOAD_KEYS_FILE, SECRETS_FILE, Settings, SettingsError, load
+from review.texts import text
 from starter.engine import HOST, EmbeddedEngine, check_port, free_port
 from starter.errors import StartError
 from starter.processes import Child, end_stale, identity
@@ -124,8 +126,10 @@ class Whole:
         self._make_folder()
         self._take_folder()
         _keep_secret_key(self._data / SECRETS_FILE)
+        _keep_payload_key(self._data / KEYS / PAYLOAD_KEYS_FILE)
         self._port = self._asked["--port"] or free_port()
         check_port(self._port, "--port")
+        self._engine.codec_endpoint = f"{self.url}/codec"
         self._engine.open()
         settings = self._settings(policy)
         await self._engine.child.start()
@@ -188,6 +192,7 @@ class Whole:
             "data": self._data,
             "temporal_address": self._engine.address,
             "temporal_namespace": "default",
+            "temporal_ui_url": f"http://{HOST}:{self._engine.ui_port}",
             "web_port": self._port,
         }
         settings = load(**ours, **({"policy": policy} if policy else {}))
@@ -204,6 +209,7 @@ class Whole:
             "PUBLIC_URL": settings.public_url,
             "TEMPORAL_ADDRESS": settings.temporal_address,
             "TEMPORAL_NAMESPACE": settings.temporal_namespace,
+            "TEMPORAL_UI_URL": settings.temporal_ui_url or "",
             "WEB_PORT": str(settings.web_port),
         }
         return {**os.environ, **{f"SANSHEN_{name}": value for name, value in given.items()}}
@@ -365,21 +371,50 @@ def _keep_secret_key(file: Path) -> None:
         raise StartError("secrets_broken", file=file) from error
 
 
+def _keep_payload_key(file: Path) -> None:
+    """Make once what the engine's store is encrypted with; PAYLOAD_KEYS beat it.
+
+    Raises:
+        StartError: The file is there and can't be read; without its keys no review goes on.
+    """
+    try:
+        kept = json.loads(file.read_text(encoding="utf-8"))["payload_keys"]
+        if not kept:
+            raise StartError("secrets_broken", file=file)
+    except FileNotFoundError:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        key = base64.b64encode(secrets.token_bytes(32)).decode()
+        key_id = f"k{datetime.now(UTC):%Y%m%d%H%M%S}"
+        _write(file, {"payload_keys": [f"{key_id}:{key}"]})
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StartError("secrets_broken", file=file) from error
+
+
 def _set_up_ledger(settings: Settings, demo: bool) -> None:
     from alembic.util import CommandError
     from sqlalchemy.exc import SQLAlchemyError
 
-    from review.acts.adopting import adopt_first_calendar, adopt_policy
+    from review.acts.adopting import adopt_first_calendar, adopt_first_policy
+    from review.acts.lists import adopt_first_lists, has_lists
     from review.packs import builtin_calendar, builtin_pack, load_calendar, load_pack
     from review.records.engine import Ledger, upgrade
+    from review.records.first_key import make_first_key
 
     try:
         upgrade(settings.ledger_url)
-        ledger = Ledger(settings.ledger_url)
+        ledger = Ledger(settings.ledger_url, settings.digests)
         now = datetime.now(UTC)
-        ledger.write(adopt_policy, load_pack(builtin_pack(settings.policy)), now)
+        in_force = ledger.write(adopt_first_policy, load_pack(builtin_pack(settings.policy)), now)
+        if not in_force:  # two persons change the rules, never a start
+            waits = text("start.policy_waits", settings.language, policy=settings.policy)
+            print(waits, file=sys.stderr, flush=True)
         ledger.write(adopt_first_calendar, load_calendar(builtin_calendar()), now)
+        if not ledger.write(has_lists):
+            ledger.write(adopt_first_lists, now)
+        key = None if demo else ledger.write(make_first_key, now)
         ledger.close()
+        if key is not None:
+            print(text("start.first_key", settings.language, key=key), flush=True)
     except (SQLAlchemyError, CommandError, OSError) as error:
         raise StartError("ledger_failed", why=str(error).partition("\n")[0]) from error
     if demo:

@@ -62,6 +62,7 @@ class EmbeddedEngine:
         self._child: Child | None = None
         self.port = 0
         self.ui_port = 0
+        self.codec_endpoint = ""  # where Temporal's own pages have payloads decrypted
 
     @property
     def address(self) -> str:
@@ -174,10 +175,12 @@ class EmbeddedEngine:
 
     def _command(self, store: Path) -> tuple[str, ...]:
         pragmas = (part for pragma in PRAGMAS for part in ("--sqlite-pragma", pragma))
+        codec = ("--ui-codec-endpoint", self.codec_endpoint) if self.codec_endpoint else ()
         return (
             *(str(self._executable), "server", "start-dev"),
             *("--ip", HOST, "--port", str(self.port)),
             *("--ui-ip", HOST, "--ui-port", str(self.ui_port), "--ui-disable-news-fetch"),
+            *codec,
             *("--db-filename", str(store), *pragmas),
             *("--log-level", "warn", "--log-format", "json"),
         )

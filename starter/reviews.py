@@ -5,9 +5,12 @@ is no failure of the act: the relay sends it again (design, principles 1 to 3).
 """
 
 import asyncio
+import re
+import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, TypeVar
 
 import structlog
@@ -15,15 +18,27 @@ from sqlmodel import Session, select
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-from review.acts import acting, deciding, editing, item, reading, showing, submitting
+from review.acts import (
+    acting,
+    attaching,
+    deciding,
+    editing,
+    item,
+    reading,
+    screening,
+    showing,
+    submitting,
+)
 from review.acts.forms import form_html
 from review.acts.repeats import once, request_hash
-from review.acts.stopping import remember_stop, shown, stop_findings, stopped
+from review.acts.stopping import remember_stop, stop_findings, stopped
 from review.acts.visibility import require_visible
+from review.blobs import Blobs
 from review.engine import connect
 from review.ids import new_id
-from review.records import audit
+from review.records import audit, checkpoints
 from review.records.access import Access
+from review.records.checkpoints import CheckpointError, Watch, keys_in
 from review.records.engine import Ledger
 from review.records.people import Person, load_person
 from review.records.tables import Submission
@@ -36,8 +51,11 @@ from review.rules.errors import (
     RefusedError,
     RuleError,
 )
+from review.rules.screening import Finding
 from review.rules.values import Role
 from review.settings import Settings
+from starter.turned_away import TurnedAway
+from starter.uploading import Uploaded
 from workflows.names import TASK_QUEUE, submission_workflow_id
 from workflows.nudges import nudge
 from workflows.submission import SubmissionWorkflow
@@ -47,6 +65,7 @@ T = TypeVar("T")
 log = structlog.get_logger()
 
 # A page asks the running workflow, but doesn't wait for a worker that isn't there (design).
+DIGEST = re.compile("(sha256|sm3):[0-9a-f]{64}")
 QUERY_PATIENCE = 1.0  # seconds
 
 
@@ -65,8 +84,22 @@ class Reviews:
         *,
         clock: Callable[[], datetime] = system_clock,
         task_queue: str = TASK_QUEUE,
+        secret: bytes = b"",
+        watch: Watch | None = None,
+        blobs: Blobs | None = None,
     ) -> None:
+        """Take what it works with.
+
+        Args:
+            secret: Keys the hash that is kept of a stopped text; a random one unless given.
+            watch: Knows the last checkpoint of the trace, kept outside the ledger.
+            blobs: Where uploads are kept; in the folder of the moment unless given.
+        """
+        self._blobs = blobs or Blobs(Path("data") / "blobs")
+        self._secret = secret or secrets.token_bytes(32)
+        self._watch = watch
         self._ledger = ledger
+        self.turned_away = TurnedAway(ledger, clock)
         self._client = client
         self._clock = clock
         self._task_queue = task_queue
@@ -143,9 +176,45 @@ class Reviews:
         answer = await self._do(person, "act", request, key, way_in, act, submission_id)
         return await self._delivered(submission_id, answer)
 
+    def may_attach(self, person: Person) -> None:
+        """Refuse before a byte is read whoever writes no texts."""
+        attaching.require_uploader(person)
+
+    async def attach(
+        self, person: Person, name: str, content: bytes, *, key: str | None, way_in: str
+    ) -> Json:
+        """Take a file: examined and screened in memory, then kept, then written down."""
+        upload = await Uploaded.examine(name, content)
+        if not upload.stops:
+            await self._read(upload.screen, self._clock())
+        if not upload.stops:
+            await asyncio.to_thread(upload.keep, self._blobs)
+        return await self._do(
+            person, "attach", upload.request, key, way_in, upload.act(way_in), found=upload.stops
+        )
+
+    async def administer(
+        self,
+        person: Person,
+        what: str,
+        request: Any,
+        *,
+        key: str | None,
+        way_in: str,
+        act: Callable[[Session, Person, datetime], Json],
+    ) -> Json:
+        """Do an administrator's act; the act itself judges who may (requirements 1.8)."""
+        return await self._do(person, what, request, key, way_in, act)
+
+    async def administration(
+        self, person: Person, read: Callable[[Session, Person, datetime], T]
+    ) -> T:
+        """Read for an administrator; what is read itself judges who may."""
+        return await self._read(read, person, self._clock())
+
     async def check(self, person: Person, draft: Json) -> Json:
         """Screen a text without storing it."""
-        return {"findings": shown(stop_findings(draft))}
+        return {"findings": await self._read(screening.check, person, draft, self._clock())}
 
     async def _do(
         self,
@@ -156,14 +225,22 @@ class Reviews:
         way_in: str,
         act: Callable[[Session, Person, datetime], Json],
         submission_id: str = "",
+        found: tuple[Finding, ...] = (),
     ) -> Json:
         """Run an act in one transaction; a refusal changes nothing and leaves an audit line."""
-        findings = stop_findings(request)
+        findings = found or stop_findings(request)
         if findings:  # before anything is stored (R1.3-4)
             await self._ledger.run(
-                remember_stop, person, what, request, findings, way_in, self._clock()
+                remember_stop,
+                person,
+                what,
+                request,
+                findings,
+                way_in,
+                self._clock(),
+                self._secret,
             )
-            raise stopped(findings)
+            raise _remembered(stopped(findings))
         hash_ = request_hash(f"{what}:{submission_id}", request) if key else ""
 
         def transaction(session: Session) -> Json:
@@ -171,6 +248,8 @@ class Reviews:
             who = load_person(session, person.id, now)
             if who is None:
                 raise NotSignedInError
+            if not person.second_factor:
+                who = who.model_copy(update={"second_factor": False})
             return once(session, who.id, key, hash_, now, lambda: act(session, who, now))
 
         try:
@@ -180,6 +259,7 @@ class Reviews:
         except RuleError as refusal:
             if refusal.status in (403, 404, 409):
                 await self._remember(person, what, request, submission_id, refusal, way_in)
+                _remembered(refusal)
             raise
 
     async def _remember(
@@ -206,7 +286,7 @@ class Reviews:
                 chain = row if row is not None else "bureau"
             audit.append(
                 session, chain, "refused", at=self._clock(), person_id=person.id,
-                way_in=way_in, data=data,
+                way_in=way_in, digest=_digest_in(request), data=data,
             )  # fmt: skip
 
         await self._ledger.run(transaction)
@@ -242,13 +322,17 @@ class Reviews:
 
         return await self._ledger.read(read)
 
-    async def submission(self, person: Person, submission_id: str, language: str = "zh") -> Json:
-        """Return an item from the ledger, with the running workflow's word beside it."""
+    async def submission(
+        self, person: Person, submission_id: str, language: str = "zh", *, ask_engine: bool = True
+    ) -> Json:
+        """Return an item from the ledger, with the running workflow's word beside it if wanted."""
         shown = await self._seen(
             person,
             submission_id,
             lambda session, found: showing.item_of(session, person, found, self._clock(), language),
         )
+        if not ask_engine:
+            return shown
         return shown | {"workflow": await self._workflow(submission_id)}
 
     async def _workflow(self, submission_id: str) -> Json:
@@ -291,6 +375,18 @@ class Reviews:
         )
         return rendered.media_type, rendered.content
 
+    async def attachment(self, person: Person, attachment_id: str) -> tuple[attaching.Kept, bytes]:
+        """Return a file that the person may see, with its bytes.
+
+        Raises:
+            RefusedError: attachment_wrong: the bytes on the disk are not those that were kept.
+        """
+        kept = await self._read(attaching.fetch, person, attachment_id, self._clock())
+        content = await asyncio.to_thread(self._blobs.read, kept.sha256)
+        if content is None:
+            raise RefusedError("attachment_wrong", sha256=kept.sha256)
+        return kept, content
+
     async def form_html(self, person: Person, submission_id: str) -> str:
         """Return the official form, annex 1 or 2, filled in (R4.2)."""
         return await self._seen(person, submission_id, form_html)
@@ -319,7 +415,14 @@ class Reviews:
         allowed = {Role.AUDITOR, Role.SUPERVISOR, Role.CENTER_CHIEF, Role.SECURITY_ADMIN}
         if not {held.role for held in person.roles} & allowed:
             raise NotAllowedError
-        return await self._read(audit.verify)
+        if self._watch is None:
+            return await self._read(checkpoints.verify)
+        try:
+            expected = self._watch.expected()
+        except CheckpointError as error:
+            raise RefusedError(error.code) from None
+        outside = [expected] if expected else []
+        return await self._read(checkpoints.verify, self._watch.keys, outside)
 
     async def readiness(self) -> dict[str, str | None]:
         """Return each part that must be there, with what is missing, None when it is fine."""
@@ -340,12 +443,38 @@ class Reviews:
         return parts
 
 
+def _remembered(refusal: RuleError) -> RuleError:
+    """Mark a refusal as written down, so that it is not written down twice."""
+    refusal.remembered = True
+    return refusal
+
+
+def _digest_in(request: Any) -> str:
+    """Return which version a request was about, if it says so in a digest's shape."""
+    given = getattr(request, "digest", None) or getattr(request, "base_digest", None)
+    return given if isinstance(given, str) and DIGEST.fullmatch(given) else ""
+
+
 @asynccontextmanager
 async def opened(settings: Settings) -> AsyncIterator[tuple[Reviews, Access]]:
     """Open ledger and engine as the settings say, and close what was opened."""
-    ledger = Ledger(settings.ledger_url)
+    ledger = Ledger(settings.ledger_url, settings.digests)
     client = await connect(settings, lazy=True)
     try:
-        yield Reviews(ledger, client), Access(ledger)
+        secret = settings.secret_key.get_secret_value().encode()
+        given = [key.get_secret_value() for key in settings.audit_keys]
+        watch = Watch(settings.checkpoints, keys_in(settings.keys, given))
+        reviews = Reviews(
+            ledger, client, secret=secret, watch=watch, blobs=Blobs(settings.data / "blobs")
+        )
+        counting = asyncio.create_task(reviews.turned_away.run())
+        try:
+            yield (
+                reviews,
+                Access(ledger, secret=secret, turned_away=reviews.turned_away.count),
+            )
+        finally:
+            counting.cancel()
+            await reviews.turned_away.flush()
     finally:
         ledger.close()

@@ -6,6 +6,7 @@ from typing import Any
 from review.acts import acting, deciding, editing, submitting, turning
 from review.acts.item import Item
 from review.acts.publishing import claim, finish
+from review.acts.screening import rows_of
 from review.ids import new_id
 from review.records.engine import Ledger
 from review.requests import ActRequest, DecisionRequest, NewVersion
@@ -21,6 +22,13 @@ WHO = {  # who decides what in a plain course
     "office_opinion": "reviewer_b",
     "proof3_publish": "publisher_a",
 }
+
+
+def warnings_of(ledger: Ledger, submission: str) -> list[str]:
+    """Return the ids that a reviewer of the current text must tick."""
+    with ledger.reading() as session:
+        rows = rows_of(session, Item.seen(session, submission).row)
+    return [one.finding_id for one in rows if one.severity == "warn"]
 
 
 class Course:
@@ -68,6 +76,7 @@ class Course:
             "verdict": verdict,
             "digest": self.row().digest,
             "checklist": CHECKLIST if step == "unit_review" else {},
+            "findings_seen": warnings_of(self.ledger, self.id),
         } | fields
         key = given.pop("decision_id", None) or new_id()
         return self._write(

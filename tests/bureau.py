@@ -27,7 +27,7 @@ from review.records.tables import Audit, Channel, Outbox, Publication, Step, Sub
 from review.requests import ActRequest, DecisionRequest, NewVersion
 from review.rules.positions import Position
 from starter.reviews import Reviews
-from tests.acting import WHO
+from tests.acting import WHO, warnings_of
 from tests.examples import CHECKLIST, a_draft, who
 from tests.publications import FakePlatform
 from workers.__main__ import worker
@@ -130,6 +130,7 @@ class Bureau:
             "verdict": verdict,
             "digest": self.row(submission).digest,
             "checklist": CHECKLIST if step == "unit_review" else {},
+            "findings_seen": warnings_of(self.ledger, submission),
         } | fields
         decision_id = given.pop("decision_id", None)
         person = by or self.usual(submission, step, given.get("unit") or "")

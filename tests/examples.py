@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 from sqlmodel import Session
 
 from review.acts.adopting import adopt_calendar, adopt_policy
+from review.acts.lists import adopt_first_lists
 from review.packs import builtin_calendar, builtin_pack, load_calendar, load_pack
 from review.records.people import Person, load_person
 from review.records.tables import Channel, Grant, PersonRow, Unit
@@ -70,6 +71,7 @@ def office(session: Session, now: datetime) -> None:
     """Fill a ledger with a small bureau, the shipped pack and the calendar."""
     adopt_policy(session, load_pack(builtin_pack("hebei-lcj-2022-35")), now)
     adopt_calendar(session, load_calendar(builtin_calendar()), now)
+    adopt_first_lists(session, now)
     for place, unit in enumerate(UNITS):
         session.add(Unit(id=unit, name=unit, place=place))
     session.flush()

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from review.acts.lists import lists_in_force
 from review.records.bureau import import_roster, roster_of
 from review.records.engine import Ledger, upgrade
 from starter.cli_doctor import in_ledger
@@ -117,8 +118,8 @@ def one_line(done: subprocess.CompletedProcess[str]) -> str:
 COMMANDS = [
     *("up", "demo", "worker", "web", "submit", "revise", "decide", "act", "status", "list"),
     *("inbox", "board", "stats", "timeline", "check", "doctor", "people/import", "token/issue"),
-    *("password/set", "policy/check", "policy/show", "calendar/import", "audit/verify"),
-    *("audit/export", "audit/checkpoint", "db/upgrade"),
+    *("password/set", "policy/check", "policy/show", "calendar/import", "words/import"),
+    *("sources/import", "audit/verify", "audit/export", "audit/checkpoint", "db/upgrade"),
 ]
 
 
@@ -361,7 +362,8 @@ def test_the_trace_is_proved_and_what_was_cut_off_shows(ledger, tmp_path):
 
     assert [done.returncode for done in (kept, good, exported, cut)] == [0, 0, 0, 1]
     lines = (tmp_path / "trace.jsonl").read_text("utf-8").splitlines()
-    assert json.loads(lines[-1])["event"] == "roster_imported"
+    events = [json.loads(line)["event"] for line in lines]
+    assert events[-2:] == ["roster_imported", "checkpoint_signed"]
     one_line(cut)
 
 
@@ -380,3 +382,23 @@ def test_a_ledger_that_is_none_is_3(content, tmp_path):
 
     assert done.returncode == 3
     one_line(done)
+
+
+def test_lists_are_imported_and_a_mistake_is_told_with_its_line(ledger, tmp_path):
+    (tmp_path / "words.yaml").write_text('version: "2027"\ntypos: {秸杆: 秸秆}\n', encoding="utf-8")
+    (tmp_path / "sources.yaml").write_text(
+        'version: "2027"\nsources:\n  - {name: 新华社, hosts: [news.cn]}\n', encoding="utf-8"
+    )
+    (tmp_path / "wrong.yaml").write_text('version: "2027"\ntypo: {}\n', encoding="utf-8")
+
+    taken = sanshen("words", "import", "words.yaml", "--data", ".", "--json", cwd=tmp_path)
+    again = sanshen("words", "import", "words.yaml", "--data", ".", "--json", cwd=tmp_path)
+    sources = sanshen("sources", "import", "sources.yaml", "--data", ".", cwd=tmp_path)
+    wrong = sanshen("words", "import", "wrong.yaml", "--data", ".", cwd=tmp_path)
+
+    assert [json.loads(done.stdout)["changed"] for done in (taken, again)] == [True, False]
+    assert (sources.returncode, wrong.returncode) == (0, 1)
+    assert "wrong.yaml:2: typo" in one_line(wrong)
+    with ledger.reading() as session:
+        found = lists_in_force(session)
+    assert (found.words.version, found.sources.version) == ("2027", "2027")

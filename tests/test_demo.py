@@ -165,5 +165,6 @@ def test_a_day_at_the_bureau_ends_as_its_stories_say():
     assert ran.returncode == 0, [item["differs"] for item in facts["items"]]
     assert facts["seconds"] < 120
     assert facts["audit"]["ok"]
-    for what in ("published", "returned", "stopped", "reminded", "escalated"):
+    screened = ("kept_out", "blocked", "waived", "warned")
+    for what in ("published", "returned", "stopped", "reminded", "escalated", *screened):
         assert facts["counts"][what] > 0

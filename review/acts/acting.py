@@ -8,8 +8,8 @@ from typing import Any
 from sqlmodel import Session, select
 
 from review.acts import notices
-from review.acts.acting_terms import TERMS, role_for
-from review.acts.authorising import authorise
+from review.acts.acting_terms import TERMS, role_for, waiving_role
+from review.acts.authorising import authorise, full_version
 from review.acts.clocks import drop, schedule, start_step_clock, unfired
 from review.acts.deciding import close_open_steps, decide
 from review.acts.editing import position_of, write_version
@@ -17,8 +17,11 @@ from review.acts.entitlement import ask, capacity
 from review.acts.item import Item, calendar_in_force
 from review.acts.publishing import latest_publications
 from review.acts.replanning import follow_profile
+from review.acts.screening import must_be_mended, rows_of, screen_again
+from review.acts.second_factor import require_second_factor
 from review.acts.visibility import require_visible
 from review.ids import new_id
+from review.records.bureau import APART
 from review.records.people import Person, load_person
 from review.records.tables import Delegation, Publication, Remark, Step, StepPerson, Unit
 from review.requests import ActRequest, DecisionRequest, NewVersion
@@ -106,13 +109,14 @@ def act(
     role = role_for(person, item, request.act)
     if role is None and request.act not in ("transfer", "late_opinion", "delegate"):
         raise NotAllowedError(act=request.act)
+    require_second_factor(person, item)
     doing = Doing(session, person, item, request, way_in, now, role or "")
     if terms.reason:
         doing.need("reason")
     if item.row.status not in terms.when:
         raise RefusedError("wrong_status", status=item.row.status, act=request.act)
     data = DO[request.act](doing) or {}
-    nudge = request.act not in ("comment", "urge", "delegate", "external_opinion")
+    nudge = request.act not in ("comment", "urge", "delegate", "external_opinion", "waive")
     item.trace(
         request.act, now, person, role=doing.role, way_in=way_in, nudge=nudge,
         reason=bool(request.reason), **data,
@@ -218,6 +222,8 @@ def _delegate(doing: Doing) -> dict[str, Any]:
         raise MalformedError(errors=[{"field": "to", "message": "unknown_person"}])
     if other.id == doing.person.id:
         raise RefusedError("separation_of_duties")
+    if {held.role for held in other.roles} & APART:
+        raise RefusedError("roles_apart", name=other.username)
     if request.until is None or request.until <= doing.now:
         raise MalformedError(errors=[{"field": "until", "message": "moment_in_past"}])
     doing.session.add(
@@ -266,6 +272,7 @@ def _set_category(doing: Doing) -> dict[str, Any]:
         row.found_time = row.event_time or row.submitted_at
     row.category, row.level = category, level
     follow_profile(doing.session, item, doing.now)
+    screen_again(doing.session, item, full_version(doing.session, row.id, row.version), doing.now)
     if row.status == Status.AUTHORISED and item.authorisation() is None:
         row.status = Status.IN_REVIEW
     return {"was": was, "category": str(category), "level": level}
@@ -306,11 +313,19 @@ def _hold(doing: Doing) -> None:
     row.held_status, row.status, row.held_at = row.status, Status.HELD, doing.now
 
 
-def _release(doing: Doing) -> None:
-    """Go on; an open step gets the time back that the hold took from it."""
+def _release(doing: Doing) -> dict[str, Any] | None:
+    """Go on; an open step gets the time back that the hold took from it.
+
+    What was held at the last door and still stands goes back to the second proof to be mended.
+    """
     row, calendar = doing.item.row, doing.calendar()
     held_at = row.held_at or doing.now
     row.status, row.held_status, row.held_at = row.held_status, "", None
+    if must_be_mended(doing.session, doing.item):
+        proof = min(s.position for s in doing.item.case.current_steps() if s.proof == 2)
+        doing.item.restart_from(proof, doing.now, "findings")
+        row.status, row.ended_at = Status.IN_REVIEW, None
+        return {"restarted": True}
     work = doing.item.policy.profiles[Profile(row.profile)].clock == "work"
     for step in doing.item.steps:
         if step.state != StepState.OPEN or step.due_at is None or step.due_at <= held_at:
@@ -325,11 +340,28 @@ def _release(doing: Doing) -> None:
         else:
             due_at = step.due_at + (doing.now - held_at)
         start_step_clock(doing.item, step, calendar, doing.now, due_at)
+    return None
 
 
-def _waive(doing: Doing) -> None:
+def _waive(doing: Doing) -> dict[str, Any]:
+    """豁免: by the role that the rule names, with a reason; never what stops a text (section 7)."""
     doing.need("finding")
-    raise NotFoundError("finding_unknown", finding=doing.request.finding)
+    item, id_ = doing.item, doing.request.finding
+    finding = next((f for f in rows_of(doing.session, item.row) if f.finding_id == id_), None)
+    if finding is None:
+        raise NotFoundError("finding_unknown", finding=id_)
+    if finding.severity == "stop" or not finding.waiver:
+        raise RefusedError("not_waivable", finding=id_, rule=finding.rule)
+    role = waiving_role(doing.person, item, finding.waiver)
+    if role is None:
+        raise NotAllowedError(act="waive", needs=finding.waiver)
+    if finding.waived_at is not None:
+        raise RefusedError("nothing_changed", finding=id_)
+    doing.role = role
+    finding.waived_by_id, finding.waived_role = doing.person.id, role
+    finding.waived_at, finding.waive_reason = doing.now, doing.request.reason
+    doing.session.add(finding)
+    return {"finding": id_, "rule": finding.rule}
 
 
 def _add_signer(doing: Doing) -> dict[str, Any]:
@@ -370,6 +402,7 @@ def _decide_on(doing: Doing, key: str) -> dict[str, Any]:
             verdict=Verdict.APPROVE,
             digest=doing.request.base_digest or doing.item.row.digest,
             opinion=doing.request.opinion or doing.request.reason,
+            findings_seen=doing.request.findings_seen,
         ),
         decision_id=new_id(),
         way_in=doing.way_in,

@@ -50,7 +50,11 @@ TERMS: dict[str, Terms] = {
     "set_deadline": Terms((Role.SUPERVISOR, *FINAL_ROLES), RUNNING, reason=True),
     "hold": Terms(FINAL_ROLES, RUNNING, reason=True),
     "release": Terms(FINAL_ROLES, (Status.HELD,)),
-    "waive": Terms((Role.CENTER_DEPUTY, Role.CENTER_CHIEF, *OFFICE, *LEADERS), reason=True),
+    "waive": Terms(
+        (Role.CENTER_DEPUTY, Role.CENTER_CHIEF, *OFFICE, *LEADERS),
+        (Status.IN_REVIEW, Status.RETURNED, Status.HELD, Status.AUTHORISED, Status.PUBLISHING),
+        reason=True,
+    ),
     "add_signer": Terms((Role.CENTER_DEPUTY, Role.CENTER_CHIEF), (Status.IN_REVIEW,)),
     "reconfirm": Terms(EVERYBODY, (Status.IN_REVIEW,)),
     "certify_changes": Terms(EVERYBODY, (Status.IN_REVIEW,)),
@@ -85,6 +89,16 @@ def role_for(person: Person, item: Item, act: str) -> str | None:
             if role in (*UNIT_ROLES, Role.SUPERVISING_LEADER) and not own:
                 continue
             return role
+    return None
+
+
+def waiving_role(person: Person, item: Item, waiver: str) -> str | None:
+    """Return the role by which a person may waive what is for this role to waive, or None."""
+    roles = OFFICE if waiver in ("office", *OFFICE) else (waiver,)
+    for held in person.roles:
+        scoped = held.role == Role.SUPERVISING_LEADER
+        if held.role in roles and (not scoped or held.unit_id == item.row.unit_id):
+            return held.role
     return None
 
 

@@ -138,9 +138,14 @@ def start_step_clock(
             drop(item, milestone)
     if moved or due_at is not None:
         step.clock += 1
-    for one in deadlines.step_milestones(item.policy, profile, rule, opened, step.due_at, calendar):
-        if step.clock and one.at <= now:
-            continue  # said already, by the deadline that was replaced
+    coming = deadlines.step_milestones(item.policy, profile, rule, opened, step.due_at, calendar)
+    last_reminder = max((one.at for one in coming if one.kind == "remind"), default=now)
+    said = {m.kind for m in milestones(item) if m.step_id == step.id and m.fired_at is not None}
+    for one in coming:
+        # said already, by the deadline that was replaced; what that one had not is due now
+        done = one.at < last_reminder if one.kind == "remind" else one.kind in said
+        if step.clock and one.at <= now and done:
+            continue
         schedule(item, step.id, one.kind, f"{step.clock}/{one.mark}", one.at)
     item.session.add(step)
 

@@ -10,6 +10,8 @@ from review.acts.authorising import authorise
 from review.acts.entitlement import Capacity, capacity
 from review.acts.item import Item
 from review.acts.repeats import request_hash
+from review.acts.screening import require_no_open
+from review.acts.second_factor import require_second_factor
 from review.acts.visibility import require_visible
 from review.ids import new_id
 from review.records.people import Person
@@ -64,12 +66,15 @@ def decide(
     able = capacity(session, person, item, step, now)
     if able is None:
         raise NotYourStepError(step=step.key, role=step.role)
+    require_second_factor(person, item)
     check_shape(request, step, item.policy)
     check_moment(item.case, item.row.status, step, request)
     excluded = item.case.excluded(step)
     if person.id in excluded or (able.acting_for or "") in excluded:
         raise RefusedError("separation_of_duties", step=step.key)
     check_verdict(item.case, step, request, item.policy)
+    if request.verdict in (Verdict.APPROVE, Verdict.APPROVE_WITH_CHANGES):
+        require_no_open(session, item, step.proof, request.findings_seen, now)
     decision = _record(session, person, item, step, request, able, decision_id, way_in, now)
     decision.request_hash = hash_
     _take_effect(session, person, item, step, decision, request, now)

@@ -6,16 +6,29 @@ from typing import Any
 from sqlmodel import Session
 
 from review.acts import notices
+from review.acts.attaching import described, use_on
 from review.acts.authorising import full_version
 from review.acts.entitlement import capacity
 from review.acts.item import Item, planned_again
 from review.acts.replanning import follow_profile
+from review.acts.screening import (
+    carry_waivers,
+    fields_of,
+    likeness_of,
+    remember_first,
+    remember_likeness,
+    rows_of,
+    screen_again,
+    screen_change,
+    shown_rows,
+)
 from review.acts.visibility import require_visible
 from review.ids import new_id
 from review.records.people import Person
 from review.records.tables import Channel, Step, Submission, Version
 from review.requests import NewVersion
 from review.rules.cases import EDIT_ROLES
+from review.rules.digests import algorithm_of
 from review.rules.errors import MalformedError, NotAllowedError, RefusedError
 from review.rules.plans import CERTIFY
 from review.rules.submissions import figures_in, links_in, text_digest, version_digest
@@ -83,7 +96,7 @@ def position_of(item: Item) -> dict[str, Any]:
         "digest": row.digest,
         "profile": row.profile,
         "delivered": False,
-        "findings": [],
+        "findings": shown_rows(rows_of(item.session, row)),
     }
 
 
@@ -133,19 +146,26 @@ def write_version(
     title = request.title if request.title is not None else old.title
     body = request.body if request.body is not None else old.body
     attachments = (
-        [one.model_dump() for one in request.attachments]
+        described(session, person, request.attachments, _attached(item))
         if request.attachments is not None
         else old.attachments
     )
     source = request.source.model_dump() if request.source is not None else old.source
     if role == Role.INFO_OFFICER and not request.proofread:
         raise MalformedError(errors=[{"field": "proofread", "message": "proof_needed"}])
+    before = fields_of(row, old)
     _other_fields(session, row, request)
     links = links_in(body)
-    digest = version_digest(title, body, attachments, source, links)
+    algorithm = algorithm_of(row.digest)  # an item keeps its first, so that digests compare
+    digest = version_digest(title, body, attachments, source, links, algorithm)
     session.add(row)
     if digest == row.digest:
+        screen_again(session, item, old, now)
         return None
+    after = fields_of(row, old) | {
+        "title": title, "body": body, "attachments": attachments, "source": source
+    }  # fmt: skip
+    found = screen_change(session, item, after, now)  # before a row is written (R1.3-4)
     figures = figures_in(old.title + "\n" + old.body) != figures_in(title + "\n" + body)
     beyond_text = attachments != old.attachments or source != old.source or links != old.links
     substance = request.change == "substance" or figures or beyond_text or role == Role.INFO_OFFICER
@@ -153,6 +173,8 @@ def write_version(
         grave = row.category in (Category.EMERGENCY, Category.PUBLIC_OPINION)
         if grave:
             raise RefusedError("figures_changed", step=step.key)
+    likeness = likeness_of(title, body)
+    standing = rows_of(session, row)
     version = Version(
         id=new_id(),
         submission_id=row.id,
@@ -163,7 +185,7 @@ def write_version(
         source=source,
         links=links,
         digest=digest,
-        text_digest=text_digest(title, body),
+        text_digest=text_digest(title, body, algorithm),
         base_no=row.version,
         change="substance" if substance else "wording",
         figures_changed=figures,
@@ -172,8 +194,10 @@ def write_version(
         proofread=request.proofread,
         note=request.note,
         at=now,
+        **likeness,
     )
     session.add(version)
+    use_on(session, row.id, attachments)
     item.versions.append(version)
     row.version, row.digest, row.title, row.source_type = (
         version.no,
@@ -181,8 +205,16 @@ def write_version(
         title,
         source.get("type", row.source_type),
     )
+    fresh = remember_first(session, row, found, "changed", now)
+    carry_waivers(standing, fresh, before, after)
+    remember_likeness(session, row, likeness["sketch"])
     session.flush()
     return version
+
+
+def _attached(item: Item) -> set[str]:
+    """Return the ids of every file that any version of the item has used."""
+    return {one["id"] for version in item.versions for one in version.attachments}
 
 
 def _other_fields(session: Session, row: Submission, request: NewVersion) -> None:
@@ -195,8 +227,10 @@ def _other_fields(session: Session, row: Submission, request: NewVersion) -> Non
                     errors=[{"field": "channels", "message": "unknown_channel", "value": channel}]
                 )
         row.channels = wanted
-    if request.authority_reference is not None:
-        row.details = row.details | {"authority_reference": request.authority_reference}
+    for name in ("authority_reference", "audience", "how_to"):
+        given = getattr(request, name)
+        if given is not None:
+            row.details = row.details | {name: given}
     if request.publish_at is not None:
         row.publish_at = request.publish_at
     if request.valid_until is not None:

@@ -33,6 +33,8 @@ from review.rules.plans import RECONFIRM, PlannedStep, plan, reconfirm_step
 from review.rules.policy import Policy
 from review.rules.values import Profile, StepState
 
+LONG = (Version.body, Version.source, Version.sketch, Version.figures)  # acts read what they need
+
 # Built once: composing a statement costs as much as SQLite needs to run it.
 _LOCKED = select(Submission).where(Submission.id == bindparam("id")).with_for_update()
 _STEPS = select(Step).where(Step.submission_id == bindparam("id")).order_by(col(Step.position))
@@ -43,7 +45,7 @@ _VERSIONS = (
     select(Version)
     .where(Version.submission_id == bindparam("id"))
     .order_by(col(Version.no))
-    .options(defer(Version.body), defer(Version.source))  # type: ignore[arg-type]
+    .options(*(defer(column) for column in LONG))  # type: ignore[arg-type]
 )
 _AUTHORISATION = (
     select(Authorisation)

@@ -10,8 +10,10 @@ from review.acts.authorising import full_version
 from review.acts.clocks import schedule, unfired
 from review.acts.entitlement import remember_entitlement, was_entitled
 from review.acts.item import Item
+from review.acts.screening import hold, last_look
 from review.ids import new_id
 from review.records import audit
+from review.records.checkpoints import LEDGER_OLDER, UNREADABLE, Watch, require_current
 from review.records.people import holders
 from review.records.tables import (
     Attempt,
@@ -20,6 +22,7 @@ from review.records.tables import (
     Publication,
     Submission,
     Unit,
+    Version,
 )
 from review.rules.errors import RefusedError
 from review.rules.gate import gate
@@ -27,8 +30,11 @@ from review.rules.positions import ChannelDeed
 from review.rules.publications import FINAL, Claim, Deed, Receipt
 from review.rules.values import PublicationState, Role, Status, StepState
 
+FINDINGS = "findings"  # why the gate is closed: the last look at the text found something
+ATTACHMENTS_WRONG = frozenset({"attachment_missing", "attachment_altered"})
 RUNNING = (PublicationState.SUBMITTED, PublicationState.ACCEPTED)
 FINISHED = (Status.REJECTED, Status.WITHDRAWN)
+HOLDABLE = (Status.IN_REVIEW, Status.AUTHORISED, Status.PUBLISHING, Status.PARTLY_PUBLISHED)
 
 
 def latest_publications(item: Item) -> dict[str, Publication]:
@@ -146,7 +152,7 @@ def _watch(item: Item, authorisation: Authorisation | None, ready: bool, now: da
         return
     known = {m.mark for m in unfired(item)}
     expires = f"expires:{authorisation.id}"
-    if expires not in known and authorisation.valid_until > now:
+    if expires not in known:  # also when it ran out before anybody took a turn
         schedule(
             item, "", "authorisation_expired", expires, authorisation.valid_until,
             authorisation=authorisation.id,
@@ -170,11 +176,19 @@ def _watch_expiry(item: Item) -> None:
 
 
 def claim(
-    session: Session, submission_id: str, channel: str, generation: int, now: datetime
+    session: Session,
+    submission_id: str,
+    channel: str,
+    generation: int,
+    now: datetime,
+    watch: Watch | None = None,
 ) -> Claim:
     """Pass the gate and claim (submission, channel, generation) before anything is sent.
 
     Retracting needs no approval: it only takes away, and only what somebody entitled ordered.
+
+    Args:
+        watch: What the ledger must at least hold; an older one put back publishes nothing.
 
     Raises:
         RefusedError: gate_closed with `why`: nothing may be sent. The caller writes that down.
@@ -191,11 +205,16 @@ def claim(
         raise RefusedError("gate_closed", why=["channel"])
     deed: Deed = "publish"
     may_send = True
+    version: Version | None = None
     if publication is not None and publication.wanted == "retracted":
         deed = "retract"
     elif publication is None or publication.state not in FINAL[deed]:
+        require_current(session, watch)
         authorisation = item.authorisation()
         why = _closed(item, place, publication, authorisation, generation, now)
+        if not why:
+            version = full_version(session, row.id, row.version)
+            why = [FINDINGS] if last_look(session, item, version, now) else []
         if publication is None:
             if why or authorisation is None:
                 raise RefusedError("gate_closed", why=why)
@@ -220,7 +239,8 @@ def claim(
     no = next((v.no for v in reversed(item.versions) if v.digest == publication.digest), None)
     if no is None:
         raise RefusedError("gate_closed", why=["digest"])
-    version = full_version(session, row.id, no)
+    if version is None or version.no != no:
+        version = full_version(session, row.id, no)
     before = [p for p in item.publications() if p.channel == channel]
     live_before = [p for p in before if p.generation < generation and p.live_at]
     return Claim(
@@ -335,9 +355,37 @@ def refuse(
         )  # fmt: skip
         return
     item = Item(session, row)
+    if why == [FINDINGS] and row.status in HOLDABLE:
+        _hold(item, channel, now)
+        return
     item.trace("gate_closed", now, nudge=False, channel=channel, why=why)
     chiefs = notices.by_role(session, Role.CENTER_CHIEF, now)
-    notices.tell(session, item, chiefs, "gate_closed", f"{channel}:{row.digest}", now)
+    kind = LEDGER_OLDER if set(why) & {LEDGER_OLDER, UNREADABLE} else "gate_closed"
+    if why and set(why) <= ATTACHMENTS_WRONG:
+        kind = "attachments_wrong"
+    notices.tell(session, item, chiefs, kind, f"{channel}:{row.digest}", now)
+
+
+def _hold(item: Item, channel: str, now: datetime) -> None:
+    """Hold an item whose text must not go live by the lists of this moment, and say why."""
+    session, row = item.session, item.row
+    found = last_look(session, item, full_version(session, row.id, row.version), now)
+    if not found:  # waived meanwhile: try again
+        item.trace("gate_opened", now, channel=channel)
+        return
+    hold(session, item, found, now)
+    rules = sorted({one.rule for one in found})
+    item.trace(
+        "held_by_screening", now, channel=channel, rules=rules, findings=[one.id for one in found]
+    )
+    people = [
+        (row.author_id, "author"),
+        *notices.unit_people(session, row.unit_id, now),
+        *notices.by_role(session, Role.PUBLISHER, now),
+        *notices.by_role(session, Role.CENTER_CHIEF, now),  # who may release it
+    ]
+    mark = f"{row.digest}:{now.isoformat()}"
+    notices.tell(session, item, people, "held_by_screening", mark, now, rules=rules)
 
 
 def finish(

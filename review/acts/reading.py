@@ -6,12 +6,15 @@ from typing import Any
 from sqlalchemy import and_, case, func, or_
 from sqlmodel import Session, col, select
 
+from review.acts.item import calendar_in_force
+from review.acts.pace import remaining
 from review.acts.showing import shown_moment
 from review.acts.visibility import visible
 from review.records.people import Person, delegations_to, names
 from review.records.tables import (
     Channel,
     Decision,
+    FindingRow,
     Notice,
     PersonRow,
     Publication,
@@ -50,6 +53,7 @@ def row_of(row: Submission, unit_name: str = "") -> Json:
         "submitted_at": shown_moment(row.submitted_at),
         "item_due_at": shown_moment(row.due_at),
         "overdue": row.overdue_at is not None,
+        "findings": row.findings,
     }
 
 
@@ -59,7 +63,8 @@ def submissions(
     """Return a page of what this person may see, the newest first.
 
     Args:
-        filters: status, category, kind, unit, overdue, mine, q, from, to; all optional.
+        filters: status, category, kind, unit, overdue, mine, handled, told, q, from, to; all
+            optional.
         after: The id of the last line of the page before.
     """
     statement = (
@@ -82,6 +87,13 @@ def submissions(
         )
     if filters.get("mine"):
         statement = statement.where(Submission.author_id == person.id)
+    if filters.get("handled"):
+        handled = select(Decision.submission_id).where(
+            or_(col(Decision.person_id) == person.id, col(Decision.acting_for_id) == person.id)
+        )
+        statement = statement.where(col(Submission.id).in_(handled))
+    if filters.get("told"):
+        statement = statement.where(_only_told(person))
     if filters.get("q"):
         wanted = str(filters["q"])
         statement = statement.where(
@@ -99,7 +111,31 @@ def submissions(
     rows = session.exec(statement.order_by(col(Submission.id).desc()).limit(limit + 1)).all()
     items = [row_of(row, unit) for row, unit in rows[:limit]]
     _with_holders(session, items)
+    _with_tiers(session, items)
     return {"items": items, "next": items[-1]["id"] if len(rows) > limit else None}
+
+
+def _only_told(person: Person) -> Any:
+    """Return the condition on items of which somebody only got word (抄送): 阅 is no 批."""
+    told = select(Notice.submission_id).where(Notice.person_id == person.id)
+    asked = select(StepPerson.submission_id).where(StepPerson.person_id == person.id)
+    return and_(
+        col(Submission.id).in_(told),
+        col(Submission.id).not_in(asked),
+        col(Submission.author_id) != person.id,
+    )
+
+
+def _with_tiers(session: Session, items: list[Json]) -> None:
+    """Add which of the three reviews each item has passed; one statement for a whole page."""
+    passed = session.exec(
+        select(Step.submission_id, Step.tier)
+        .where(col(Step.submission_id).in_([item["id"] for item in items]))
+        .where(Step.state == StepState.DECIDED)
+        .where(Step.tier > 0)
+    ).all()
+    for item in items:
+        item["tiers_passed"] = sorted({tier for id_, tier in passed if id_ == item["id"]})
 
 
 def _with_holders(session: Session, items: list[Json]) -> None:
@@ -133,6 +169,7 @@ def inbox(session: Session, person: Person, limit: int, after: str | None, now: 
     asked = (
         select(col(StepPerson.step_id), func.min(StepPerson.why), func.min(StepPerson.person_id))
         .where(col(StepPerson.person_id).in_(principals))
+        .where(col(StepPerson.waits).is_(True))
         .where(col(StepPerson.active).is_(True))
         .group_by(col(StepPerson.step_id))
         .subquery()
@@ -156,6 +193,8 @@ def inbox(session: Session, person: Person, limit: int, after: str | None, now: 
             )
         )
     rows = session.exec(statement.order_by(col(Step.due_at), col(Step.id)).limit(limit + 1)).all()
+    calendar = calendar_in_force(session)
+    known = names(session, set(absent)) if absent else {}
     items = [
         {
             **row_of(row, unit),
@@ -170,11 +209,15 @@ def inbox(session: Session, person: Person, limit: int, after: str | None, now: 
             "step_overdue": step.overdue_at is not None,
             "escalated": step.escalated,
             "why": why if principal == person.id else "delegation",
+            "handed_over": step.only_for != "",
             "acting_for": None if principal == person.id else principal,
+            "acting_for_name": known[principal]["name"] if principal in known else None,
+            "remaining": remaining(step, calendar, now),
             "after": step.id,
         }
         for step, row, unit, why, principal in rows[:limit]
     ]
+    _with_tiers(session, items)
     return {"items": items, "next": items[-1]["after"] if len(rows) > limit else None}
 
 
@@ -230,8 +273,17 @@ def board(session: Session, person: Person, now: datetime) -> Json:
         .where(seen)
         .limit(50)
     ).all()
+    blocked, ignored = session.exec(
+        select(
+            func.sum(case((and_(*_open_block()), 1), else_=0)),
+            func.sum(case((col(FindingRow.ignored_at).is_not(None), 1), else_=0)),
+        )
+        .join(Submission, col(Submission.id) == col(FindingRow.submission_id))
+        .where(seen)
+    ).one()
     return {
         "at": shown_moment(now),
+        "findings": {"blocking": int(blocked or 0), "ignored_warnings": int(ignored or 0)},
         "statuses": {str(status): number for status, number in statuses},
         "steps": [
             {"step": key, "open": number, "overdue": int(overdue or 0), "due_first": _first(due)}
@@ -262,6 +314,17 @@ def board(session: Session, person: Person, now: datetime) -> Json:
     }
 
 
+def _open_block() -> list[Any]:
+    """Return the conditions on a finding that stands in a running item's way (section 7)."""
+    return [
+        col(FindingRow.severity).in_(["stop", "block"]),
+        col(FindingRow.version) == col(Submission.version),
+        col(FindingRow.gone_at).is_(None),
+        col(FindingRow.waived_at).is_(None),
+        col(Submission.status).in_([Status.IN_REVIEW, Status.RETURNED, Status.HELD]),
+    ]
+
+
 def _first(at: Any) -> str | None:
     return at.isoformat() if isinstance(at, datetime) else at
 
@@ -286,6 +349,12 @@ def statistics(
     to = to or now
     from_ = from_ or to - timedelta(days=31)
     returned = select(Decision.submission_id).where(Decision.verdict == Verdict.RETURN).distinct()
+    ignored = (
+        select(FindingRow.submission_id, func.count().label("number"))
+        .where(col(FindingRow.ignored_at).is_not(None))
+        .group_by(col(FindingRow.submission_id))
+        .subquery()
+    )
     adopted = col(Submission.published_at).is_not(None)
     rows = session.exec(
         select(  # type: ignore[call-overload]
@@ -298,14 +367,18 @@ def statistics(
             func.sum(
                 case((col(Submission.source_type).in_(["repost", "unified_release"]), 1), else_=0)
             ),
+            func.sum(func.coalesce(ignored.c.number, 0)),
         )
+        .join(ignored, ignored.c.submission_id == col(Submission.id), isouter=True)
         .where(visible(session, person, now))
         .where(Submission.submitted_at >= from_)
         .where(Submission.submitted_at <= to)
         .group_by(columns[by])
         .order_by(columns[by])
     ).all()
-    fields = ("submitted", "adopted", "returned", "overdue", "retracted", "reposts")
+    fields = (
+        "submitted", "adopted", "returned", "overdue", "retracted", "reposts", "ignored_warnings"
+    )  # fmt: skip
     return {
         "from": shown_moment(from_),
         "to": shown_moment(to),

@@ -11,7 +11,10 @@ from sqlmodel import Session, col, select
 from review.acts.acting_terms import allowed
 from review.acts.authorising import full_version, rendered
 from review.acts.entitlement import capacity, people_for
-from review.acts.item import Item
+from review.acts.item import Item, calendar_in_force
+from review.acts.offers import offers
+from review.acts.pace import remaining
+from review.acts.screening import rows_of, shown_rows
 from review.records.people import Person, names
 from review.records.tables import (
     Audit,
@@ -23,6 +26,7 @@ from review.records.tables import (
     Version,
 )
 from review.rendering import Rendered
+from review.rules.calendar import Calendar
 from review.rules.cases import latest_steps
 from review.rules.errors import NotFoundError
 from review.rules.values import Profile, StepState
@@ -52,8 +56,14 @@ def plan_of(session: Session, item: Item, now: datetime, language: str = "zh") -
         if step.state == StepState.WAITING:
             asked[step.id] = [person for person, _ in people_for(session, item, step, now)]
     known = names(session, {p for people in asked.values() for p in people})
+    calendar = calendar_in_force(session)
     return [_step(step, [known[p] for p in asked.get(step.id, ()) if p in known], language)
+            | {"remaining": _remaining(step, calendar, now)}
             for step in steps]  # fmt: skip
+
+
+def _remaining(step: Step, calendar: Calendar, now: datetime) -> Json | None:
+    return remaining(step, calendar, now) if step.state == StepState.OPEN else None
 
 
 def _step(step: Step, people: list[Any], language: str) -> Json:
@@ -91,7 +101,7 @@ def item_of(
     plan = plan_of(session, item, now, language)
     open_steps = [one for one in plan if one["state"] == StepState.OPEN]
     mine = [
-        s.key
+        s
         for s in item.steps
         if s.state == StepState.OPEN
         and isinstance(s, Step)
@@ -106,6 +116,8 @@ def item_of(
     people |= {r.person_id for r in remarks} | {v.author_id for v in item.versions}
     if authorisation:
         people.add(authorisation.person_id)
+    findings = rows_of(session, row)
+    people |= {f.waived_by_id for f in findings if f.waived_by_id}
     known = names(session, people)
     unit = session.get_one(Unit, row.unit_id)
     due = [s["due_at"] for s in open_steps if s["due_at"]]
@@ -153,7 +165,7 @@ def item_of(
         "reminders_sent": sum(s.reminders_sent for s in item.steps),
         "escalated": max((s.escalated for s in item.steps if s.state == StepState.OPEN), default=0)
         > 0,
-        "findings": [],
+        "findings": shown_rows(findings, known, language),
         "decisions": [_decision(d, known) for d in item.decisions],
         "remarks": [
             {
@@ -178,7 +190,8 @@ def item_of(
             "valid_until": shown_moment(authorisation.valid_until),
         },
         "publications": [publication_of(p) for p in publications],
-        "allowed_actions": ([f"decide:{key}" for key in mine] + acts),
+        "allowed_actions": ([f"decide:{step.key}" for step in mine] + acts),
+        "offers": offers(item, mine),
     }
 
 

@@ -6,9 +6,18 @@ from zoneinfo import ZoneInfo
 
 from sqlmodel import Session, col, select
 
+from review.acts.attaching import described, use_on
 from review.acts.item import Item, next_number, policy_in_force
+from review.acts.screening import (
+    likeness_of,
+    remember_first,
+    remember_likeness,
+    screen_draft,
+    shown_rows,
+)
 from review.acts.showing import plan_of
 from review.ids import new_id
+from review.records.engine import digests_of
 from review.records.people import Person
 from review.records.tables import Channel, Submission, Unit, Version
 from review.requests import Draft
@@ -36,9 +45,12 @@ def submit(
     _check(session, draft, now)
     digest_of_policy, policy = policy_in_force(session)
     source = draft.source.model_dump()
-    attachments = [one.model_dump() for one in draft.attachments]
+    attachments = described(session, person, draft.attachments)
+    # before a row is written (R1.3-4)
+    found = screen_draft(session, draft, attachments, unit_id, policy.timezone, now)
     links = links_in(draft.body)
-    digest = version_digest(draft.title, draft.body, attachments, source, links)
+    algorithm = digests_of(session)
+    digest = version_digest(draft.title, draft.body, attachments, source, links, algorithm)
     level = (draft.level or Level.UNKNOWN) if draft.category == Category.EMERGENCY else ""
     year = now.astimezone(ZoneInfo(policy.timezone)).year
     row = Submission(
@@ -70,6 +82,7 @@ def submit(
     )
     session.add(row)
     session.flush()
+    likeness = likeness_of(draft.title, draft.body)
     session.add(
         Version(
             id=new_id(),
@@ -81,12 +94,16 @@ def submit(
             source=source,
             links=links,
             digest=digest,
-            text_digest=text_digest(draft.title, draft.body),
+            text_digest=text_digest(draft.title, draft.body, algorithm),
             author_id=person.id,
             author_role=Role.INFO_OFFICER,
             at=now,
+            **likeness,
         )
     )
+    use_on(session, row.id, attachments)
+    findings = remember_first(session, row, found, "submitted", now)
+    remember_likeness(session, row, likeness["sketch"])
     session.flush()
     item = Item(session, row)
     for planned in item.planned():
@@ -102,7 +119,7 @@ def submit(
         "digest": digest,
         "profile": row.profile,
         "plan": plan_of(session, item, now),
-        "findings": [],
+        "findings": shown_rows(findings),
         "delivered": False,
     }
 
@@ -127,8 +144,6 @@ def _check(session: Session, draft: Draft, now: datetime) -> None:
             errors.append({"field": name, "message": "moment_in_future"})
     if draft.valid_until and draft.valid_until <= (draft.publish_at or now):
         errors.append({"field": "valid_until", "message": "moment_in_past"})
-    for one in draft.attachments:  # nothing has been uploaded under this id
-        errors.append({"field": "attachments", "message": "unknown_attachment", "value": one.id})
     units = set(draft.countersign_units)
     known = set(session.exec(select(Unit.id).where(col(Unit.id).in_(units)))) if units else set()
     if units - known:
@@ -147,19 +162,3 @@ def _check(session: Session, draft: Draft, now: datetime) -> None:
             raise RefusedError("channel_closed", channel=channel)
     if draft.disclosure_type != "proactive":
         raise RefusedError("not_proactive", disclosure_type=draft.disclosure_type)
-    if draft.source.type in ("repost", "unified_release") and not (
-        draft.source.name and draft.source.url
-    ):
-        raise RefusedError(
-            "screening_stop",
-            findings=[
-                {
-                    "rule": "REPOST_NO_SOURCE",
-                    "severity": "stop",
-                    "field": "source",
-                    "start": 0,
-                    "end": 0,
-                    "advice": "RA1-8",
-                }
-            ],
-        )

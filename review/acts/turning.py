@@ -42,6 +42,15 @@ _SEEN = (
     .execution_options(synchronize_session=False)
 )
 
+_LET_GO = (
+    update(StepPerson)
+    .where(col(StepPerson.submission_id) == bindparam("submission"))
+    .where(col(StepPerson.waits).is_(True))
+    .where(col(StepPerson.step_id).not_in(bindparam("open", expanding=True)))
+    .values(waits=False)
+    .execution_options(synchronize_session=False)
+)
+
 ACTIVE = (Status.IN_REVIEW, Status.AUTHORISED, Status.PUBLISHING)
 ENDED = (
     Status.PUBLISHED,
@@ -78,6 +87,8 @@ def advance(session: Session, submission_id: str, now: datetime) -> Position:
     drop_dead_milestones(item, ended=row.status in ENDED)
     session.add(row)
     session.flush()
+    open_steps = [step.id for step in item.steps if step.state == StepState.OPEN]
+    session.execute(_LET_GO, {"submission": row.id, "open": open_steps})
     _outbox_done(session, row.id, now)
     return position(item, now)
 

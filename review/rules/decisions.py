@@ -1,6 +1,6 @@
 """Whether a decision counts, apart from who may act (entitlement is the roster's)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Protocol
 
@@ -8,7 +8,7 @@ from review.rules.cases import Case, StepLike
 from review.rules.errors import MalformedError, RefusedError
 from review.rules.plans import CERTIFY
 from review.rules.policy import Policy
-from review.rules.values import Profile, Status, StepState, Verdict
+from review.rules.values import Profile, Status, StepState, Value, Verdict
 
 
 class Asked(Protocol):
@@ -29,6 +29,46 @@ class Asked(Protocol):
 
 
 DECIDABLE = (Status.IN_REVIEW, Status.AUTHORISED, Status.PUBLISHING, Status.PARTLY_PUBLISHED)
+
+
+class Standing(Value):
+    """A finding that stands in the current text."""
+
+    id: str
+    rule: str
+    severity: str
+    is_late: bool = False  # a warning until the third proof, which it blocks
+    is_waived: bool = False
+
+
+class InTheWay(Value):
+    """What findings mean for an approval: what blocks it, what wasn't seen, what it lets pass."""
+
+    blocking: tuple[Standing, ...] = ()
+    unseen: tuple[Standing, ...] = ()
+    ignored: tuple[Standing, ...] = ()
+
+
+def findings_in_the_way(standing: Iterable[Standing], proof: int, seen: frozenset[str]) -> InTheWay:
+    """Judge an approval by the findings of the text it is for.
+
+    Args:
+        proof: Which proof the step is; 0 for none.
+        seen: Ids of the warnings that the reviewer has ticked.
+
+    Source: requirements 7: block must be fixed or waived, warn be ticked by every reviewer.
+    """
+    blocking: list[Standing] = []
+    unseen: list[Standing] = []
+    ignored: list[Standing] = []
+    for one in standing:
+        if one.is_waived:
+            continue
+        if one.severity in ("stop", "block") or (proof == 3 and one.is_late):
+            blocking.append(one)
+        elif one.severity == "warn":
+            (ignored if one.id in seen else unseen).append(one)
+    return InTheWay(blocking=tuple(blocking), unseen=tuple(unseen), ignored=tuple(ignored))
 
 
 def find_step(case: Case, key: str, unit: str | None, round_: int | None) -> StepLike:

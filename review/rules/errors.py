@@ -25,6 +25,7 @@ class RuleError(Exception):
     status = 409
     exit_code = 1
     default_code = "refused"
+    remembered = False  # whether the trace has it already
 
     def __init__(self, code: str | None = None, **params: Any) -> None:
         self.code = code or self.default_code

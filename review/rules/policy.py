@@ -217,6 +217,17 @@ class ContentExpiry(Part):
     lead_after: Length
 
 
+LEADERS = (Role.BUREAU_CHIEF, Role.SUPERVISING_LEADER, Role.PUBLICITY_LEADER)
+
+
+class SecondFactor(Part):
+    """Of whom a browser's session must have been opened with a second factor."""
+
+    roles: tuple[Role, ...] = LEADERS  # for everything
+    profiles: tuple[Profile, ...] = (Profile.EMERGENCY, Profile.PUBLIC_OPINION)  # to act on these
+    grace: Length | None = None  # from when an account is made; time to set one up
+
+
 def _listed(value: Any) -> Any:
     return (value,) if isinstance(value, str) else value
 
@@ -258,6 +269,7 @@ class Policy(Part):
     fast_lane: bool = True
     raise_roles: tuple[Role, ...]
     lower_roles: tuple[Role, ...]
+    second_factor: SecondFactor = SecondFactor()
 
     def rules(self, profile: Profile | str) -> tuple[StepRule, ...]:
         """Return a route's steps in order."""

@@ -1,6 +1,5 @@
 """What a submission is to the rules: its text's digest, its links and figures, its profile."""
 
-import hashlib
 import json
 import re
 import unicodedata
@@ -8,6 +7,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from review.rules.digests import SHA256
+from review.rules.digests import digest as digest_of
 from review.rules.policy import Policy
 from review.rules.values import Category, Level, Profile
 
@@ -18,7 +19,7 @@ _FIGURE = re.compile(r"\d+(?:[.,]\d+)*")
 
 def sha256(data: bytes) -> str:
     """Return a digest with its algorithm's name beside it."""
-    return "sha256:" + hashlib.sha256(data).hexdigest()
+    return digest_of(data)
 
 
 def canonical(value: Any) -> bytes:
@@ -49,9 +50,10 @@ def figures_in(text: str) -> Counter[str]:
     return Counter(_FIGURE.findall(unicodedata.normalize("NFKC", text)))
 
 
-def text_digest(title: str, body: str) -> str:
+def text_digest(title: str, body: str, algorithm: str = SHA256) -> str:
     """Return the digest of title and normalised text alone (contract: `/verify`, drift)."""
-    return sha256(canonical({"title": normalised(title), "body": normalised(body)}))
+    told = canonical({"title": normalised(title), "body": normalised(body)})
+    return digest_of(told, algorithm)
 
 
 def version_digest(
@@ -60,22 +62,26 @@ def version_digest(
     attachments: Sequence[Mapping[str, Any]],
     source: Mapping[str, Any],
     links: Sequence[str],
+    algorithm: str = SHA256,
 ) -> str:
     """Return the digest that decisions are bound to: title, text, attachments, source, links.
 
+    An attachment counts by its bytes' SHA-256, not by the name of its row in the ledger.
+
     Source: R3.1-1, R1.3-2; the body counts byte for byte, white space included.
     """
-    return sha256(
-        canonical(
-            {
-                "attachments": [dict(one) for one in attachments],
-                "body": body,
-                "links": list(links),
-                "source": dict(source),
-                "title": title,
-            }
-        )
+    told = canonical(
+        {
+            "attachments": [
+                {name: held for name, held in one.items() if name != "id"} for one in attachments
+            ],
+            "body": body,
+            "links": list(links),
+            "source": dict(source),
+            "title": title,
+        }
     )
+    return digest_of(told, algorithm)
 
 
 def unaltered(title: str, body: str, source: Mapping[str, Any]) -> bool:

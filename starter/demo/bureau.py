@@ -17,7 +17,9 @@ from typing import Any
 from ruamel.yaml import YAML
 from sqlmodel import Session, select
 
+from review.acts.lists import import_list
 from review.acts.submitting import submit
+from review.lists import builtin_words, load_words
 from review.records import audit
 from review.records.access import issue_token, set_password
 from review.records.bureau import Roster, import_roster, roster_of
@@ -26,11 +28,14 @@ from review.records.people import load_person
 from review.records.tables import PersonRow
 from review.requests import Draft
 from review.rules.policy import Length
+from review.rules.screening import Words
+from review.rules.screening.lists import Leader
 from review.settings import Settings
 
 ACCOUNTS = "demo-accounts.json"  # in DATA, mode 0600 (contract)
 MOMENTS = ("event_time", "found_time")  # lengths before the demo's start
 BUILT: frozenset[str] = frozenset()  # what a sample may need; grows with the system
+NO_DRAFT = ("id", "unit", "needs", "stopped", "mended")  # a sample's keys beside the draft's
 
 Fields = dict[str, Any]
 
@@ -58,6 +63,22 @@ def officer_of(sample: Mapping[str, Any]) -> str:
     return f"{sample['unit']}_info1"
 
 
+def words() -> Words:
+    """Return the shipped words with the demo bureau's leaders."""
+    shipped = load_words(builtin_words())
+    leaders = tuple(Leader.model_validate(one) for one in data_file("leaders.yaml")["leaders"])
+    return shipped.model_copy(
+        update={"version": f"{shipped.version}-demo", "leaders": shipped.leaders + leaders}
+    )
+
+
+def storable(sample: Mapping[str, Any]) -> Fields | None:
+    """Return a sample as it may be stored: mended where screening stops it, or not at all."""
+    if "stopped" not in sample:
+        return dict(sample)
+    return {**sample, **sample["mended"]} if "mended" in sample else None
+
+
 def draft_of(sample: Mapping[str, Any], submitted: Mapping[str, str], now: datetime) -> Draft:
     """Return a sample as a draft.
 
@@ -65,7 +86,7 @@ def draft_of(sample: Mapping[str, Any], submitted: Mapping[str, str], now: datet
         submitted: The ids of the samples that others refer to, by name.
         now: The demo's start; the sample's moments lie before it.
     """
-    fields = {k: v for k, v in sample.items() if k not in ("id", "unit", "needs")}
+    fields = {k: v for k, v in sample.items() if k not in NO_DRAFT}
     for name in MOMENTS:
         if name in fields:
             fields[name] = now - Length.model_validate(fields[name]).wall
@@ -112,6 +133,7 @@ def _fill(session: Session, file: Path, with_samples: bool, now: datetime) -> bo
         return False
     bureau = roster()
     import_roster(session, bureau, now)
+    import_list(session, words(), now)
     session.flush()
     people = {row.username: row for row in session.exec(select(PersonRow))}
     password = _one_password(session, list(people.values()), now)
@@ -135,7 +157,7 @@ def _fill(session: Session, file: Path, with_samples: bool, now: datetime) -> bo
     session.flush()
     if with_samples:
         submitted: dict[str, str] = {}
-        for sample in samples():
+        for sample in filter(None, map(storable, samples())):
             person = load_person(session, people[officer_of(sample)].id, now)
             assert person is not None, "the roster was imported above"
             draft = draft_of(sample, submitted, now)

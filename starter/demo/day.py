@@ -137,6 +137,7 @@ def _print(
     console.print(result_table(outcomes, language))
     counts = counts_of(outcomes)
     console.print(Text(text("demo.counts", language, **counts)))
+    console.print(Text(text("demo.screened", language, **counts)))
     trail_code = "demo.trail_good" if trail.get("ok") else "demo.trail_broken"
     console.print(Text(text(trail_code, language, entries=trail.get("entries", 0))))
     for one in outcomes:

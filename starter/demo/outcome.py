@@ -33,6 +33,10 @@ class Outcome(Value):
     returns: int = 0
     reminders: int = 0
     escalations: int = 0
+    stopped: tuple[str, ...] = ()  # rules that stopped a text before it was stored
+    blocked: tuple[str, ...] = ()
+    waived: tuple[str, ...] = ()
+    warned: tuple[str, ...] = ()
     link: str | None = None
     differs: tuple[str, ...] = ()
 
@@ -43,16 +47,20 @@ SHOWN = {  # what else than decisions the course tells of, and with which word
     "answered": "answered",
     "edited": "edited",
 }
-ACTS = ("withdraw", "transfer", "delegate", "set_category", "hold", "release")
+ACTS = ("withdraw", "transfer", "delegate", "set_category", "hold", "release", "waive")
 
 
 async def outcome_of(course: Course, bureau: Bureau) -> Outcome:
     """Read an item's end as the auditor and as the public, and compare it with its story."""
     story = course.story
     if not course.id:
+        out = story.ends.status == "stopped" and not course.astray
+        kept = await _kept(course, bureau) if out else ()
         return Outcome(
-            item=story.item, title=str(story.draft.get("title", "")), differs=(course.astray,)
-        )
+            item=story.item, title=str(story.draft.get("title", "")),
+            status="stopped" if out else "", stopped=tuple(course.stopped),
+            differs=kept if out else (course.astray or "not stopped",),
+        )  # fmt: skip
     try:
         item = await bureau.get(WATCHER, f"/submissions/{course.id}")
         timeline = (await bureau.get(WATCHER, f"/submissions/{course.id}/timeline"))["items"]
@@ -72,6 +80,8 @@ async def outcome_of(course: Course, bureau: Bureau) -> Outcome:
         reminders=_events(timeline, "milestone_remind"),
         escalations=_events(timeline, "milestone_escalate_"),
         link=live[0]["url"] if live else None,
+        stopped=tuple(course.stopped),
+        **_screened(course, item),
     )
     differs = [course.astray] if course.astray else []
     differs += _differences(found, story.ends, item, timeline, len(versions))
@@ -82,6 +92,27 @@ async def outcome_of(course: Course, bureau: Bureau) -> Outcome:
     elif item["publications"]:
         differs.append("publications")
     return found.model_copy(update={"differs": tuple(differs)})
+
+
+async def _kept(course: Course, bureau: Bureau) -> tuple[str, ...]:
+    """Return what the ledger shows of a text that was stopped; nothing, if all is well."""
+    try:
+        listed = await bureau.get(WATCHER, "/submissions?limit=200")
+    except Refused as refusal:
+        return (str(refusal),)
+    title = course.story.draft.get("title")
+    return tuple("stored" for one in listed["items"] if one["title"] == title)
+
+
+def _screened(course: Course, item: Json) -> dict[str, tuple[str, ...]]:
+    """Return the rules that blocked, were waived and warned, over all versions."""
+    each = course.findings | {one["id"]: one for one in item["findings"]}
+    waived = [one for one in each.values() if one["waived_by"]]
+    return {
+        "blocked": tuple(sorted(o["rule"] for o in each.values() if o["severity"] == "block")),
+        "waived": tuple(sorted(one["rule"] for one in waived)),
+        "warned": tuple(sorted(o["rule"] for o in each.values() if o["severity"] == "warn")),
+    }
 
 
 def _course(timeline: list[Json]) -> tuple[tuple[str, str], ...]:
@@ -142,6 +173,10 @@ def _differences(
         ("skipped", ends.skipped, skipped),
         ("acts", ends.acts, happened),
         ("remarks", ends.remarks, remarks),
+        ("stopped", ends.stopped, set(found.stopped)),
+        ("blocked", ends.blocked, set(found.blocked)),
+        ("waived", ends.waived, set(found.waived)),
+        ("warned", ends.warned, set(found.warned)),
     ):
         differs += [f"{name}: {one}" for one in wanted_ones if one not in those]
     last = {one.step: one for one in found.decided}

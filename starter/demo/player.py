@@ -4,7 +4,7 @@ import asyncio
 import secrets
 import time
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
@@ -12,7 +12,7 @@ import httpx
 
 from review.rules.policy import Length
 from review.rules.values import Status, StepState, Verdict
-from starter.demo.bureau import draft_of, officer_of
+from starter.demo.bureau import draft_of, officer_of, storable
 from starter.demo.stories import Act, Approve, Decide, Move, Revise, Story, Until, Wait
 
 Json = dict[str, Any]
@@ -25,15 +25,21 @@ PATIENCE = 45.0  # seconds to wait for one thing; the longest limit of the pack 
 ANSWER_WITHIN = 10.0  # seconds
 TRIES = 4  # of a request whose answer got lost, or that was overtaken by a newer version
 OVERTAKEN = ("stale_version", "stale_round")
+DECIDING = ("certify_changes", "reconfirm")  # acts that are decisions
 STOPPED = (Status.REJECTED, Status.WITHDRAWN, Status.RETRACTED)
 
 
 class Refused(Exception):
     """The interface refused something."""
 
-    def __init__(self, status: int, code: str, detail: str) -> None:
+    def __init__(self, status: int, code: str, detail: str, findings: Sequence[Json] = ()) -> None:
         self.code = code
+        self.findings = findings
         super().__init__(f"{status} {code}: {detail}")
+
+    def rules(self) -> str:
+        """Return the rules that stood in the way."""
+        return "、".join(sorted({str(one["rule"]) for one in self.findings}))
 
 
 class Astray(Exception):
@@ -110,8 +116,9 @@ class Bureau:
             problem = {}
         more = problem.get("errors") or problem.get("findings") or ""
         raise Refused(
-            answer.status_code, str(problem.get("code", "")), f"{problem.get('detail', '')} {more}"
-        )
+            answer.status_code, str(problem.get("code", "")), f"{problem.get('detail', '')} {more}",
+            problem.get("findings") or (),
+        )  # fmt: skip
 
 
 class Course:
@@ -129,6 +136,8 @@ class Course:
         self.id = ""
         self.astray = ""
         self.seen: Json = {}
+        self.stopped: list[str] = []  # rules, as often as they stopped something
+        self.findings: dict[str, Json] = {}  # every one that was ever shown, as shown last
         self._bureau = bureau
         self._stage = stage
         self._started = started
@@ -144,7 +153,8 @@ class Course:
             await asyncio.sleep(begin_after)
             if self.story.after:
                 await over[self.story.after].wait()
-            await self._submit()
+            if not await self._submit():
+                return
             for move in self.story.moves:
                 await self._make(move)
             await self._until(
@@ -157,8 +167,48 @@ class Course:
             if not self._started[self.story.item].done():
                 self._started[self.story.item].cancel()
 
-    async def _submit(self) -> None:
+    async def _submit(self) -> bool:
+        """Submit; False when the text is stopped and nothing else is sent instead."""
         draft = self.story.draft
+        if "stopped" in draft:
+            await self._stopped(self._submitted(draft), draft["stopped"], officer_of(draft))
+            mended = storable(draft)
+            if mended is None:
+                return False
+            await self._think("mended")
+            draft = mended
+        answer = await self._submitted(draft)
+        self.id = answer["id"]
+        self._note(answer)
+        self._started[self.story.item].set_result(self.id)
+        who = self._bureau.name(officer_of(draft))
+        self._stage.happened(self.story.item, "submitted", who=who)
+        return True
+
+    async def _stopped(self, sent: Awaitable[Json], rules: Sequence[str], who: str) -> None:
+        """Let a text be sent that must be stopped before it is stored.
+
+        Raises:
+            Astray: It was not stopped by these rules.
+        """
+        try:
+            await sent
+        except Refused as refusal:
+            found = sorted({str(one["rule"]) for one in refusal.findings})
+            if refusal.code != "screening_stop" or found != sorted(rules):
+                raise
+        else:
+            raise Astray(f"not stopped: {rules}")
+        self.stopped += found
+        self._stage.happened(
+            self.story.item, "stopped", who=self._bureau.name(who), rules="、".join(found)
+        )
+
+    def _note(self, shown: Json) -> None:
+        """Remember the findings that somebody was shown."""
+        self.findings |= {one["id"]: one for one in shown.get("findings") or ()}
+
+    async def _submitted(self, draft: Mapping[str, Any]) -> Json:
         others = {*draft.get("linked", ()), *([draft["incident"]] if "incident" in draft else ())}
         known = {
             name: self._started[name].result()
@@ -166,11 +216,8 @@ class Course:
             if self._started[name].done() and not self._started[name].cancelled()
         }
         body = draft_of(draft, known, datetime.now(UTC)).model_dump(mode="json", exclude_none=True)
-        author = officer_of(draft)
-        answer = await self._bureau.post(author, "/submissions", body)
-        self.id = answer["id"]
-        self._started[self.story.item].set_result(self.id)
-        self._stage.happened(self.story.item, "submitted", who=self._bureau.name(author))
+        answer: Json = await self._bureau.post(officer_of(draft), "/submissions", body)
+        return answer
 
     async def _make(self, move: Move) -> None:
         match move:
@@ -199,7 +246,9 @@ class Course:
                 "verdict": move.verdict,
                 "digest": item["digest"],
                 "opinion": move.opinion or "同意。",
+                "findings_seen": _warnings(item),
             }
+            self._note(item)
             if move.verdict == Verdict.RETURN:
                 body |= {"reason_code": move.reason_code, "return_to": move.return_to}
             if move.decide == "unit_review":
@@ -207,12 +256,20 @@ class Course:
             try:
                 await self._bureau.post(move.who, f"/submissions/{self.id}/decisions", body)
             except Refused as refusal:
+                if move.refused and refusal.code == move.refused:
+                    self._stage.happened(
+                        self.story.item, "refused", who=self._bureau.name(move.who),
+                        step=move.decide, why=refusal.rules(),
+                    )  # fmt: skip
+                    return
                 if refusal.code == "step_not_open" and await self._skipped(move.decide):
                     return
                 if refusal.code not in OVERTAKEN or not tries_left:
                     raise
                 continue
             break
+        if move.refused:
+            raise Astray(f"{move.decide}: not refused")
         self._stage.happened(
             self.story.item, "decided",
             who=self._bureau.name(move.who), step=move.decide, verdict=str(move.verdict),
@@ -229,9 +286,15 @@ class Course:
             await self._until(lambda item: item["status"] == Status.RETURNED, Status.RETURNED)
         await self._think(move.revise)
         item = await self._bureau.get(move.revise, f"/submissions/{self.id}")
-        body = {"base_digest": item["digest"], "body": move.body, "change": move.change}
-        body["note"] = move.note
-        await self._bureau.post(move.revise, f"/submissions/{self.id}/versions", body)
+        self._note(item)
+        body = {"base_digest": item["digest"], "change": move.change, "note": move.note}
+        given = {"title": move.title, "body": move.body, "source": move.source}
+        body |= {name: value for name, value in given.items() if value}
+        sent = self._bureau.post(move.revise, f"/submissions/{self.id}/versions", body)
+        if move.stopped:
+            await self._stopped(sent, move.stopped, move.revise)
+            return
+        self._note(await sent)
         self._stage.happened(self.story.item, "revised", who=self._bureau.name(move.revise))
 
     async def _act(self, move: Act) -> None:
@@ -241,8 +304,17 @@ class Course:
         if wanted:
             await self._open(wanted)
         await self._think(move.act)
-        body = move.model_dump(mode="json", exclude={"who", "at"})
+        body = move.model_dump(mode="json", exclude={"who", "at", "waives"})
         body = {name: value for name, value in body.items() if value}
+        if move.waives or move.act in DECIDING:
+            item = await self._bureau.get(move.who, f"/submissions/{self.id}")
+            self._note(item)
+            if move.waives:
+                body["finding"] = next(
+                    (one["id"] for one in item["findings"] if one["rule"] == move.waives), "none"
+                )
+            else:
+                body["findings_seen"] = _warnings(item)
         if move.to:
             body["to"] = self._bureau.id(move.to)
         if move.until:
@@ -291,6 +363,11 @@ class Course:
 def _step(item: Json, key: str) -> Json:
     found: Json = next((one for one in item["plan"] if one["step"] == key), {})
     return found
+
+
+def _warnings(item: Json) -> list[str]:
+    """Return the warnings that a reviewer ticks as seen."""
+    return [one["id"] for one in item["findings"] if one["severity"] == "warn"]
 
 
 def _is_so(item: Json, wanted: Until) -> bool:

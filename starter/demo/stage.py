@@ -78,8 +78,8 @@ class Board:
 def result_table(outcomes: Sequence[Outcome], language: str) -> Table:
     """Return the table of the end."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_lines=False)
-    for name in ("item", "title", "course", "decided", "reminders", "escalations", "result",
-                 "link"):  # fmt: skip
+    for name in ("item", "title", "course", "decided", "screening", "reminders", "escalations",
+                 "result", "link"):  # fmt: skip
         right = name in ("reminders", "escalations")
         table.add_column(
             text(f"demo.column.{name}", language),
@@ -93,6 +93,7 @@ def result_table(outcomes: Sequence[Outcome], language: str) -> Table:
             Text(one.title),
             Text(course_line(one, language)),
             Text(people_line(one, language)),
+            Text(screening_line(one, language)),
             str(one.reminders),
             str(one.escalations),
             Text(f"✗ {status}" if one.differs else status),
@@ -133,6 +134,21 @@ def people_line(one: Outcome, language: str) -> str:
     return text("demo.comma", language).join(dict.fromkeys(names))
 
 
+def screening_line(one: Outcome, language: str) -> str:
+    """Return what screening did: how much it stopped, blocked, let be waived, warned of."""
+    numbers = {
+        "stopped": len(one.stopped),
+        "blocked": len(one.blocked),
+        "waived": len(one.waived),
+        "warned": len(one.warned),
+    }
+    return text("demo.comma", language).join(
+        text(f"demo.screening.{name}", language, number=number)
+        for name, number in numbers.items()
+        if number
+    )
+
+
 def counts_of(outcomes: Sequence[Outcome]) -> Mapping[str, int]:
     """Return what was published, returned, stopped, reminded and escalated."""
     return {
@@ -142,5 +158,9 @@ def counts_of(outcomes: Sequence[Outcome]) -> Mapping[str, int]:
         "stopped": sum(one.status in ("withdrawn", "rejected") for one in outcomes),
         "reminded": sum(one.reminders for one in outcomes),
         "escalated": sum(one.escalations for one in outcomes),
+        "kept_out": sum(len(one.stopped) for one in outcomes),
+        "blocked": sum(len(one.blocked) for one in outcomes),
+        "waived": sum(len(one.waived) for one in outcomes),
+        "warned": sum(len(one.warned) for one in outcomes),
         "astray": sum(bool(one.differs) for one in outcomes),
     }

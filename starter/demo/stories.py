@@ -1,6 +1,6 @@
 """The stories of the demo as values: who does what to an item, and what must be true in the end."""
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -30,6 +30,7 @@ class Decide(Line):
     opinion: str = ""
     reason_code: str = ""
     return_to: str = ""
+    refused: str = ""  # the code by which this decision is refused
 
 
 class Revise(Line):
@@ -37,9 +38,12 @@ class Revise(Line):
 
     revise: str
     at: str = ""
-    body: str
+    title: str = ""
+    body: str = ""
+    source: dict[str, str] = Field(default_factory=dict)
     change: str = "substance"
     note: str = ""
+    stopped: tuple[str, ...] = ()  # the rules by which it is stopped
 
 
 class Act(Line):
@@ -56,6 +60,7 @@ class Act(Line):
     organisation: str = ""
     category: str = ""
     categories: tuple[Category, ...] = ()
+    waives: str = ""  # the rule whose finding is waived
 
 
 class Until(Line):
@@ -78,7 +83,7 @@ Move = Approve | Decide | Revise | Act | Wait
 class Ends(Line):
     """What must be true in the end: numbers are least numbers, all else is exact."""
 
-    status: Status
+    status: Status | Literal["stopped"]
     profile: str = ""
     form: str = ""
     returns: int = 0
@@ -87,6 +92,10 @@ class Ends(Line):
     escalations: int = 0
     skipped: tuple[str, ...] = ()
     acts: tuple[str, ...] = ()
+    stopped: tuple[str, ...] = ()
+    blocked: tuple[str, ...] = ()
+    waived: tuple[str, ...] = ()
+    warned: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
     decided: dict[str, str] = Field(default_factory=dict)
     acting_for: dict[str, str] = Field(default_factory=dict)
@@ -98,7 +107,7 @@ class Story(Line):
     item: str
     after: str = ""
     draft: dict[str, Any] = Field(default_factory=dict)
-    moves: tuple[Move, ...]
+    moves: tuple[Move, ...] = ()
     ends: Ends
 
 

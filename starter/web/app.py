@@ -7,27 +7,52 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.staticfiles import StaticFiles
+from starlette.requests import Request
+from starlette.responses import Response
 
+from review.payloads import cipher
 from review.records.access import Access
 from review.rules.errors import RuleError
-from review.settings import Settings
+from review.settings import Settings, origin_of
 from starter.reviews import Reviews
-from starter.web import health, hook, pages, problems, public, reading, session, submissions
+from starter.web import (
+    attachments,
+    codec,
+    dependencies,
+    health,
+    hook,
+    oidc,
+    pages,
+    people,
+    public,
+    reading,
+    session,
+    submissions,
+)
 from starter.web.edge import Edge
 from starter.web.metrics import Metrics
 from starter.web.openapi import describe
+from starter.web.pages import refusals
 
 ROUTERS = (
     submissions.router,
+    attachments.router,
     reading.router,
     session.router,
+    people.router,
     hook.router,
+    codec.router,
     health.router,
     public.router,
-    pages.router,
+    *pages.ROUTERS,
 )
-BODIES = (session.Credentials, reading.CheckRequest)
+BODIES = (
+    session.Credentials,
+    session.FirstCode,
+    session.FirstAdministrator,
+    people.GrantRequest,
+    reading.CheckRequest,
+)
 
 
 def create_app(reviews: Reviews, access: Access, settings: Settings) -> FastAPI:
@@ -52,18 +77,26 @@ def create_app(reviews: Reviews, access: Access, settings: Settings) -> FastAPI:
     app.state.access = access
     app.state.metrics = Metrics()
     app.state.door = session.Door()
+    app.state.oidc = oidc.provider_of(settings)
+    app.state.proxies = frozenset(settings.proxies)
+    app.state.uploads = attachments.Gauge()
     app.state.verifier = hook.Verifier(hook_keys(settings))
     app.state.site = settings.data / "site"
+    app.state.turned_away = getattr(reviews, "turned_away", None)
     app.state.public_url = settings.public_url
+    app.state.opener = cipher(settings.payload_keys_by_id, settings.temporal_namespace)
+    app.state.namespace = settings.temporal_namespace
+    app.state.codec_origins = frozenset(
+        filter(None, (settings.temporal_ui_url, origin_of(settings.public_url)))
+    )
     app.state.language = settings.language
     app.state.https = https
 
-    app.add_exception_handler(RuleError, problems.on_rule_error)
-    app.add_exception_handler(RequestValidationError, problems.on_malformed)
-    app.add_exception_handler(HTTPException, problems.on_http_exception)
+    app.add_exception_handler(RuleError, on_refusal)
+    app.add_exception_handler(RequestValidationError, refusals.on_malformed)
+    app.add_exception_handler(HTTPException, refusals.on_http_exception)
     for router in ROUTERS:
         app.include_router(router)
-    app.mount("/static", StaticFiles(directory=pages.STATIC), name="static")
     app.add_middleware(Edge, metrics=app.state.metrics, https=https, language=settings.language)
 
     def openapi() -> dict[str, Any]:
@@ -71,6 +104,13 @@ def create_app(reviews: Reviews, access: Access, settings: Settings) -> FastAPI:
 
     app.openapi = openapi  # type: ignore[method-assign]
     return app
+
+
+async def on_refusal(request: Request, error: Exception) -> Response:
+    """Answer a refusal and leave it in the trace."""
+    assert isinstance(error, RuleError)
+    await dependencies.remember(request, error)
+    return await refusals.on_rule_error(request, error)
 
 
 def hook_keys(settings: Settings) -> Iterable[hook.Key]:

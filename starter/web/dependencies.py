@@ -12,8 +12,9 @@ from fastapi import Depends, Header, Path, Query, Request
 
 from review.records.access import Access
 from review.records.people import Person
-from review.rules.errors import NotAllowedError, NotFoundError, NotSignedInError
+from review.rules.errors import NotAllowedError, NotFoundError, NotSignedInError, RuleError
 from starter.reviews import Reviews
+from starter.turned_away import TurnedAway
 from starter.web.bodies import YEARS, malformed
 
 COOKIE = "sanshen_session"
@@ -45,13 +46,30 @@ def access_of(request: Request) -> Access:
 
 
 async def caller_of(request: Request) -> Caller:
+    """Return who calls, and leave it on the request; see `signed_in_caller`."""
+    return await signed_in_caller(request)
+
+
+async def enrolling_caller(request: Request) -> Caller:
+    """Return who calls, also one who has yet to set up the second factor that a role asks for."""
+    return await signed_in_caller(request, enrolling=True)
+
+
+async def signed_in_caller(
+    request: Request, *, csrf: bool = True, enrolling: bool = False
+) -> Caller:
     """Return who calls: by bearer token, else by session cookie and CSRF header.
 
     One ledger read. A role revoked or an account disabled counts from the next request on.
 
+    Args:
+        csrf: Whether a session's unsafe method needs the header; not where nothing is changed.
+        enrolling: Whether somebody may pass whose role asks for a second factor they lack.
+
     Raises:
         NotSignedInError: Neither is given, or it is unknown, ended or too old.
-        NotAllowedError: A session's unsafe request comes without its CSRF token.
+        NotAllowedError: A session's unsafe request comes without its CSRF token, or
+            `second_factor_needed`.
     """
     access = access_of(request)
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
@@ -63,17 +81,61 @@ async def caller_of(request: Request) -> Caller:
         if person is None:
             raise NotSignedInError(why="token")
         agent = request.headers.get("user-agent", "")
-        return Caller(person, "cli" if agent.startswith(CLI_AGENT) else "api")
+        return _known(request, Caller(person, "cli" if agent.startswith(CLI_AGENT) else "api"))
     secret = request.cookies.get(COOKIE, "")
     found = await asyncio.to_thread(access.by_session, secret) if SECRET.fullmatch(secret) else None
     if found is None:
         raise NotSignedInError(**({"why": "session"} if secret else {}))
-    person, csrf = found
-    if request.method not in SAFE_METHODS:
+    person, expected = found
+    caller = _known(request, Caller(person, "page", secret))
+    if csrf and request.method not in SAFE_METHODS:
         given = request.headers.get(CSRF_HEADER, "")
-        if not hmac.compare_digest(given.encode(), csrf.encode()):
+        if not hmac.compare_digest(given.encode(), expected.encode()):
             raise NotAllowedError(why="csrf")
-    return Caller(person, "page", secret)
+    if person.must_enrol and not enrolling:
+        raise NotAllowedError("second_factor_needed", why="role")
+    return caller
+
+
+def address_of(request: Request) -> str:
+    """Return where a request comes from, for counting failed sign-ins; empty for nobody knows.
+
+    A proxy of ours is believed about whom it speaks for; everybody else speaks for themselves.
+    """
+    peer = request.client.host if request.client else ""
+    proxies: frozenset[str] = request.app.state.proxies
+    if peer not in proxies:
+        return peer
+    hops = ",".join(request.headers.getlist("x-forwarded-for")).split(",")
+    return next((hop for hop in map(str.strip, reversed(hops)) if hop not in proxies), "")[:100]
+
+
+def require_same_site(request: Request) -> None:
+    """Refuse a form that another site sent, where there is no session's token to prove it ours.
+
+    Raises:
+        NotAllowedError: The browser says that it was another site's.
+    """
+    site = request.headers.get("sec-fetch-site", "same-origin")
+    if site not in ("same-origin", "none"):
+        raise NotAllowedError(why="other_site")
+
+
+def _known(request: Request, caller: Caller) -> Caller:
+    """Leave who calls on the request, so that a refusal knows whom it refuses."""
+    request.state.caller = caller
+    return caller
+
+
+async def remember(request: Request, error: RuleError) -> None:
+    """Leave a refusal in the trace; see `TurnedAway`."""
+    turned_away = request.app.state.turned_away
+    if not isinstance(turned_away, TurnedAway):
+        return
+    caller: Caller | None = getattr(request.state, "caller", None)
+    route = getattr(request.scope.get("route"), "path", "?")
+    who = (caller.person.id, caller.way_in) if caller else ("", "")
+    await turned_away.remember(error, f"{request.method} {route}", *who)
 
 
 async def id_of(
@@ -133,6 +195,7 @@ def listing(found: Any) -> Any:
 
 
 CallerDep = Annotated[Caller, Depends(caller_of)]
+EnrollingDep = Annotated[Caller, Depends(enrolling_caller)]
 ReviewsDep = Annotated[Reviews, Depends(reviews_of)]
 AccessDep = Annotated[Access, Depends(access_of)]
 IdDep = Annotated[str, Depends(id_of)]

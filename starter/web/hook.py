@@ -21,7 +21,7 @@ from review.records.people import Person
 from review.requests import DecisionRequest, HookDecision
 from review.rules.errors import KeyReusedError, NotAllowedError, NotSignedInError, RefusedError
 from starter.web.bodies import parsed, read_body, require_json
-from starter.web.dependencies import AccessDep, ReviewsDep
+from starter.web.dependencies import AccessDep, Caller, ReviewsDep
 from starter.web.openapi import refusals, takes
 from starter.web.problems import Answer
 
@@ -139,6 +139,8 @@ async def receive_decision(request: Request, access: AccessDep, reviews: Reviews
     require_json(request)
     sent = parsed(HookDecision, body)
     person = await asyncio.to_thread(access.by_oa_account, sent.account)
+    if person is not None:  # whom a refusal is written down for
+        request.state.caller = Caller(person, "oa")
     # Whether such an account exists is nothing a key learns about beyond its scope.
     if person is None or not delivery.key.may_speak_for(person):
         raise NotAllowedError(why="hook_scope")

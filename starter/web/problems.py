@@ -120,6 +120,18 @@ def worded(error: Any, language: str) -> Any:
     return dict(error) | {"type": kind, "message": message}
 
 
+def findings_in(answer: Mapping[str, Any], language: str) -> dict[str, Any]:
+    """Return an answer with what to do about each of its findings in the caller's language."""
+    found = []
+    for finding in answer.get("findings") or ():
+        shown = dict(finding)
+        code = shown.pop("advice_code", None)
+        if code is not None:
+            shown["advice"] = text(code, language, suggest=shown.get("suggest", ""))
+        found.append(shown)
+    return dict(answer) | {"findings": found}
+
+
 async def on_rule_error(request: Request, error: Exception) -> Response:
     """A rule said no: the table of contract.md, carried by the error's class."""
     assert isinstance(error, RuleError)
@@ -129,6 +141,8 @@ async def on_rule_error(request: Request, error: Exception) -> Response:
         params["errors"] = field_errors(pydantic_errors, language)
     elif isinstance(given := params.get("errors"), (list, tuple)):
         params["errors"] = [worded(error, language) for error in given]
+    if params.get("findings"):
+        params = findings_in(params, language)
     return problem(error.status, error.code, language, params)
 
 

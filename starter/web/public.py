@@ -12,7 +12,7 @@ from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from review.rules.errors import NotFoundError
 from review.texts import text
-from starter.web.pages import rendered
+from starter.web.pages.frame import rendered
 
 router = APIRouter(prefix="/public", include_in_schema=False)
 
@@ -28,10 +28,14 @@ MEDIA_TYPES = {
     ".jpeg": "image/jpeg",
     ".jpg": "image/jpeg",
     ".json": "application/json",
+    ".m4a": "audio/mp4",
     ".mp3": "audio/mpeg",
     ".mp4": "video/mp4",
+    ".ogg": "audio/ogg",
     ".png": "image/png",
     ".txt": "text/plain; charset=utf-8",
+    ".wav": "audio/wav",
+    ".webm": "video/webm",
     ".webp": "image/webp",
     ".xml": "application/xml; charset=utf-8",
 }

@@ -2,8 +2,8 @@
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends
-from pydantic import Field
+from fastapi import APIRouter, Depends, Request
+from pydantic import AwareDatetime, Field
 
 from review import requests
 from review.rules.values import Category, Kind, Level
@@ -19,7 +19,7 @@ from starter.web.dependencies import (
     moment_of,
 )
 from starter.web.openapi import READS, SIGNED_IN, refusals, takes
-from starter.web.problems import Answer
+from starter.web.problems import Answer, findings_in, language_for
 
 router = APIRouter(prefix="/api/v1", tags=["reading"])
 
@@ -38,19 +38,30 @@ class CheckRequest(requests.Request):
     ai_generated: bool = False
     authority_reference: requests.Short = ""
     disclosure_type: requests.Short = ""
+    sub_type: requests.Short = ""
+    event_time: AwareDatetime | None = None
+    found_time: AwareDatetime | None = None
+    valid_until: AwareDatetime | None = None
+    linked: Annotated[tuple[requests.Ident, ...], Field(max_length=20)] = ()
+    other_outlets: requests.Text = ""
+    background: requests.Text = ""
+    audience: requests.Short = ""
+    how_to: requests.Text = ""
+    contact: requests.Short = ""
 
 
 @router.post(
     "/check", openapi_extra=takes(CheckRequest), responses=refusals(*SIGNED_IN, 413, 415, 422)
 )
 async def check(
+    request: Request,
     caller: CallerDep,
     asked: Annotated[CheckRequest, Depends(body_of(CheckRequest))],
     reviews: ReviewsDep,
 ) -> Answer:
     """Screen a text without storing it."""
-    draft: dict[str, Any] = asked.model_dump(mode="json", exclude_unset=True, exclude_none=True)
-    return Answer(await reviews.check(caller.person, draft))
+    draft: dict[str, Any] = asked.model_dump(exclude_unset=True, exclude_none=True)
+    return Answer(findings_in(await reviews.check(caller.person, draft), language_for(request)))
 
 
 @router.get("/inbox", responses=refusals(*READS))

@@ -22,7 +22,7 @@ from starter.web.dependencies import (
     moment_of,
 )
 from starter.web.openapi import READS, WRITES, refusals, takes
-from starter.web.problems import Answer, language_for
+from starter.web.problems import Answer, findings_in, language_for
 
 router = APIRouter(prefix="/api/v1/submissions", tags=["submissions"])
 
@@ -34,6 +34,7 @@ IdentQuery = Annotated[str | None, Query(pattern=r"^[A-Za-z0-9_.-]{1,120}$")]
 
 @router.post("", status_code=201, openapi_extra=takes(Draft), responses=refusals(*WRITES))
 async def submit(
+    request: Request,
     caller: CallerDep,
     draft: Annotated[Draft, Depends(body_of(Draft))],
     reviews: ReviewsDep,
@@ -41,7 +42,7 @@ async def submit(
 ) -> Answer:
     """Submit a text for review; 409 `screening_stop` stores nothing."""
     taken = await reviews.submit(caller.person, draft, key=key, way_in=caller.way_in)
-    return Answer(taken, 201)
+    return Answer(findings_in(taken, language_for(request)), 201)
 
 
 @router.get("", responses=refusals(*READS))
@@ -83,7 +84,9 @@ async def submission(
     request: Request, caller: CallerDep, submission_id: IdDep, reviews: ReviewsDep
 ) -> Answer:
     """Show one item: the running workflow's word joined with the ledger's."""
-    return Answer(await reviews.submission(caller.person, submission_id, language_for(request)))
+    language = language_for(request)
+    found = await reviews.submission(caller.person, submission_id, language)
+    return Answer(findings_in(found, language))
 
 
 @router.get("/{submission_id}/timeline", responses=refusals(*READS))
@@ -154,6 +157,7 @@ async def decide(
     responses=refusals(*WRITES),
 )
 async def add_version(
+    request: Request,
     caller: CallerDep,
     submission_id: IdDep,
     version: Annotated[NewVersion, Depends(body_of(NewVersion))],
@@ -164,7 +168,7 @@ async def add_version(
     taken = await reviews.new_version(
         caller.person, submission_id, version, key=key, way_in=caller.way_in
     )
-    return Answer(taken, 201)
+    return Answer(findings_in(taken, language_for(request)), 201)
 
 
 @router.post("/{submission_id}/acts", openapi_extra=takes(ActRequest), responses=refusals(*WRITES))

@@ -63,7 +63,7 @@ async def test_published_item_stands_in_page_list_and_feed(site: Site, root: Pat
         reference="s1-site-1",
     )
     page = (root / "item/2026-000123.html").read_bytes()
-    assert sha256(page).hexdigest() == claim.rendered_digest
+    assert f"sha256:{sha256(page).hexdigest()}" == claim.rendered_digest
     assert TITLE in (root / "index.html").read_text()
     [entry] = entries(root)
     assert entry.findtext(f"{OURS}number") == "2026-000123"
@@ -257,7 +257,7 @@ async def test_damaged_page_is_repaired_by_a_repeat(site: Site, root: Path):
     await put(site, a_claim())
 
     page = (root / "item/2026-000123.html").read_bytes()
-    assert sha256(page).hexdigest() == a_claim().rendered_digest
+    assert f"sha256:{sha256(page).hexdigest()}" == a_claim().rendered_digest
 
 
 async def test_reader_never_sees_half_a_file(site: Site, root: Path):

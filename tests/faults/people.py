@@ -158,6 +158,10 @@ class Office:
             "round": entry["step_round"],
             "checklist": CHECKLIST if entry["step"] == "unit_review" else {},
         }
+        if entry["findings"]:
+            item = await self.look(who, f"/api/v1/submissions/{entry['id']}") or {"findings": []}
+            seen = [one["id"] for one in item["findings"] if one["severity"] == "warn"]
+            body["findings_seen"] = seen
         if entry["step_round"] == 1 and self._random.random() < RETURNED_SHARE:
             body |= {"verdict": "return", "reason_code": "wording", "opinion": "请核对表述。"}
         path = f"/api/v1/submissions/{entry['id']}/decisions"

@@ -61,7 +61,9 @@ class FakeAccess:
     def by_oa_account(self, account: str) -> Person | None:
         return AUTHOR if account == "oa.wang" else None
 
-    def sign_in(self, username: str, password: str) -> SimpleNamespace:
+    def sign_in(
+        self, username: str, password: str, otp: str = "", address: str = ""
+    ) -> SimpleNamespace:
         if (username, password) != ("wang", "right"):
             raise NotSignedInError(why="password")
         return SimpleNamespace(secret="cookie", csrf="csrf", person=AUTHOR)

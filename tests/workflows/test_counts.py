@@ -18,6 +18,7 @@ from review.records.engine import Ledger, counting
 from review.records.tables import Step, Submission, Version
 from review.requests import DecisionRequest
 from starter.reviews import Reviews
+from tests.acting import warnings_of
 from tests.bureau import Bureau, counted, weight
 from tests.examples import CHECKLIST, MONDAY, a_draft, who
 from workflows.publication import PublicationWorkflow
@@ -101,6 +102,7 @@ async def _statements(bureau: Bureau, web: Ledger, token: str) -> list[str]:
         {
             "step": "unit_review", "verdict": "approve", "checklist": CHECKLIST,
             "digest": bureau.row(submission).digest, "opinion": OPINION,
+            "findings_seen": warnings_of(bureau.ledger, submission),
         }
     )  # fmt: skip
     access = Access(web, clock=bureau.clock)
