@@ -20,8 +20,6 @@ from review.rules.errors import (
 from tests.acting import Course
 from tests.examples import LONG_AGO, MONDAY, grant
 
-pytestmark = pytest.mark.long
-
 EVENT = "2026-11-23T08:30:00+08:00"
 GRAVE = {"category": "emergency", "event_time": EVENT}
 OPINION = {"category": "public_opinion", "found_time": EVENT}

@@ -33,8 +33,6 @@ from tests.acting import Course
 from tests.acts.test_course import CATEGORIES
 from tests.examples import LONG_AGO, MONDAY, grant
 
-pytestmark = pytest.mark.long
-
 OTHER = "sha256:" + "0" * 64
 PEST = {"channels": ["site", "mini_pest"]}
 

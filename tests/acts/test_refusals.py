@@ -15,8 +15,6 @@ from starter.reviews import Reviews
 from tests.acting import Course
 from tests.examples import CHECKLIST, MONDAY, a_draft, grant, who
 
-pytestmark = pytest.mark.long
-
 
 def reviews(ledger: Ledger, now: datetime = MONDAY) -> Reviews:
     return Reviews(ledger, None, clock=lambda: now)

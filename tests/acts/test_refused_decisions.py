@@ -1,20 +1,17 @@
 """What a decision is refused for, and that a refusal changes nothing but the trace."""
 
-import threading
 from datetime import timedelta
 
 import pytest
 from sqlmodel import select
 
-from review.ids import new_id
 from review.records.access import disable
-from review.records.tables import Audit, Decision, Grant, Step
+from review.records.tables import Decision, Grant
 from review.requests import DecisionRequest
 from review.rules.errors import (
     KeyReusedError,
     MalformedError,
     NotFoundError,
-    NotYourStepError,
     RefusedError,
     RuleError,
 )
@@ -224,52 +221,3 @@ def test_same_key_gives_the_first_answer_and_another_body_is_refused(ledger):
         course.decide("editor_a", "edit_proof2", decision_id="k1")
     with ledger.reading() as session:
         assert len(session.exec(select(Decision)).all()) == 1
-
-
-def test_two_people_in_the_same_moment_meet_at_the_row(ledger):
-    """One closing decision a step round, on both databases."""
-    course = Course(ledger)
-    course.run("second_review")
-    outcomes: list[str] = []
-    gate = threading.Barrier(2)
-
-    def decide(person: str) -> None:
-        gate.wait()
-        try:
-            course.decide(person, "second_review", decision_id=new_id())
-            outcomes.append("taken")
-        except RefusedError as refusal:
-            outcomes.append(refusal.code)
-
-    threads = [threading.Thread(target=decide, args=(p,)) for p in ("deputy_b", "deputy_c")]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-    assert sorted(outcomes) == ["already_decided", "taken"]
-
-
-async def test_refusal_changes_nothing_but_the_trace(quick_ledger):
-    course = Course(quick_ledger)
-    course.turn()
-    with quick_ledger.reading() as session:
-        editor = who(session, "editor_a")
-        before = [(s.id, s.state) for s in session.exec(select(Step).order_by(Step.id))]
-    reviews = Reviews(quick_ledger, None, clock=lambda: course.now)
-    request = DecisionRequest(step="edit_proof2", verdict="approve", digest=course.row().digest)
-
-    with pytest.raises(RefusedError):
-        await reviews.decide(editor, course.id, request, decision_id="d", way_in="api")
-    with pytest.raises(NotYourStepError):
-        await reviews.decide(
-            editor, course.id, request.model_copy(update={"step": "final_review"}),
-            decision_id="d", way_in="api",
-        )  # fmt: skip
-
-    with quick_ledger.reading() as session:
-        after = [(s.id, s.state) for s in session.exec(select(Step).order_by(Step.id))]
-        refusals = session.exec(select(Audit).where(Audit.event == "refused")).all()
-        assert session.exec(select(Decision)).all() == []
-    assert after == before
-    assert [r.data["code"] for r in refusals] == ["step_not_open", "not_your_step"]

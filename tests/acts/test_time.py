@@ -12,8 +12,6 @@ from tests.acting import Course
 from tests.acts.test_course import CATEGORIES
 from tests.examples import MONDAY, SHANGHAI, grant
 
-pytestmark = pytest.mark.long
-
 EVENT = "2026-11-23T08:30:00+08:00"
 GRAVE = {"category": "emergency", "event_time": EVENT}
 
