@@ -10,7 +10,7 @@ from sqlmodel import Session, select
 from review.acts import notices
 from review.acts.acting_terms import TERMS, role_for, waiving_role
 from review.acts.authorising import authorise, full_version
-from review.acts.clocks import drop, schedule, start_step_clock, unfired
+from review.acts.clocks import drop, schedule, set_by_person, start_step_clock, unfired
 from review.acts.deciding import close_open_steps, decide
 from review.acts.editing import position_of, write_version
 from review.acts.entitlement import ask, capacity
@@ -296,9 +296,7 @@ def _set_deadline(doing: Doing) -> dict[str, Any]:
     if limit is not None and due_at > limit:
         raise RefusedError("past_item_limit", limit=limit.isoformat())
     start_step_clock(doing.item, step, doing.calendar(), doing.now, due_at)
-    step.explanation = [
-        {"code": "due.set_by_person", "params": {"at": due_at.isoformat(), "by": doing.person.name}}
-    ]
+    set_by_person(step, due_at, doing.person.name)
     return {"step": step.key, "due_at": due_at.isoformat()}
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlmodel import Session, col, select
 
-from review.acts.clocks import clock_rule, start_item_clock, start_step_clock
+from review.acts.clocks import clock_rule, is_set_by_person, start_item_clock, start_step_clock
 from review.acts.item import Item, policy_in_force
 from review.ids import new_id
 from review.packs import digest_of
@@ -259,7 +259,9 @@ def _set_deadlines_anew(session: Session, calendar: Calendar, now: datetime) -> 
             continue
         before = [(step.id, step.due_at) for step in item.steps]
         for step in item.steps:
-            if step.state == StepState.OPEN and clock_rule(step).limit.is_working:
+            if step.state != StepState.OPEN or is_set_by_person(step):
+                continue
+            if clock_rule(step).limit.is_working:
                 start_step_clock(item, step, calendar, now)
         start_item_clock(item, calendar, now)
         if before != [(step.id, step.due_at) for step in item.steps]:

@@ -16,6 +16,7 @@ from review.rules.values import Profile, StepState
 
 _MILESTONES = select(MilestoneRow).where(MilestoneRow.submission_id == bindparam("id"))
 
+SET_BY_PERSON = "due.set_by_person"
 OUTLIVES = ("late_opinion", "ratify", "expiry_remind", "expiry_lead")  # an item that has ended
 
 
@@ -148,6 +149,17 @@ def start_step_clock(
             continue
         schedule(item, step.id, one.kind, f"{step.clock}/{one.mark}", one.at)
     item.session.add(step)
+
+
+def set_by_person(step: Step, due_at: datetime, name: str) -> None:
+    """Say in a step's explanation that a person, not the pack, set when it is due."""
+    params = {"at": due_at.isoformat(), "by": name}
+    step.explanation = [{"code": SET_BY_PERSON, "params": params}]
+
+
+def is_set_by_person(step: Step) -> bool:
+    """Tell whether a person set when a step is due; no calendar takes that back."""
+    return any(reason["code"] == SET_BY_PERSON for reason in step.explanation)
 
 
 def _remaining(item: Item, step: Step) -> tuple[StepRule, ...]:

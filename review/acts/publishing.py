@@ -294,6 +294,8 @@ def _closed(
     why += _generation_problems(item, publication, place.id, generation)
     if place.id not in executable(item, authorisation):
         why.append("proof:3")
+    if place.state != "active":  # closed since it was chosen (账号台账)
+        why.append("channel_closed")
     return why
 
 

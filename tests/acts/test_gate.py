@@ -19,6 +19,7 @@ from review.ids import new_id
 from review.records.engine import Ledger
 from review.records.tables import (
     Authorisation,
+    Channel,
     Decision,
     Delegation,
     Grant,
@@ -390,6 +391,16 @@ def test_channel_that_was_not_chosen_closes_the_gate(quick_ledger, channel):
     course = approved(quick_ledger)
 
     assert closed_after(course, lambda s: None, channel)
+
+
+def test_channel_that_was_closed_meanwhile_closes_the_gate(quick_ledger):
+    """R2.2: an account that is out of use gets nothing more."""
+    course = approved(quick_ledger)
+
+    def close(session: Session) -> None:
+        session.get_one(Channel, "site").state = "closed"
+
+    assert closed_after(course, close) == ["channel_closed"]
 
 
 def test_item_in_the_middle_of_its_review_closes_the_gate(quick_ledger):
