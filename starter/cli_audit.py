@@ -225,7 +225,7 @@ def accept_loss(
 
 def _proved(settings: "Settings", username: str, roles: Sequence[str]) -> str:
     """Return the id of a person who gives the right password and holds one of the roles now."""
-    from review.records.access import Access
+    from review.records.access import Access, SecondFactorNeededError
     from review.rules.errors import NotSignedInError, TooManyError
 
     if sys.stdin.isatty():
@@ -234,8 +234,12 @@ def _proved(settings: "Settings", username: str, roles: Sequence[str]) -> str:
         given = sys.stdin.readline().rstrip("\r\n")
 
     def prove(ledger: "Ledger") -> str:
-        signed_in = Access(ledger).sign_in(username, given)
-        Access(ledger).sign_out(signed_in.secret)
+        access = Access(ledger, secret=settings.secret_key.get_secret_value().encode())
+        try:
+            signed_in = access.sign_in(username, given)
+        except SecondFactorNeededError as needed:
+            signed_in = access.second_step(needed.ticket, _code_of(username))
+        access.sign_out(signed_in.secret)
         if not {str(held.role) for held in signed_in.person.roles} & set(roles):
             _not_theirs(username)
         return signed_in.person.id
@@ -244,6 +248,13 @@ def _proved(settings: "Settings", username: str, roles: Sequence[str]) -> str:
         return with_ledger(settings, prove)
     except (NotSignedInError, TooManyError):
         fail("password_wrong", NOT_ALLOWED, person=username)
+
+
+def _code_of(username: str) -> str:
+    """Ask for the code of a second factor, or read it from standard input."""
+    if sys.stdin.isatty():
+        return str(typer.prompt(t("code_of", person=username), err=True))
+    return sys.stdin.readline().strip()
 
 
 def _not_theirs(username: str) -> NoReturn:

@@ -4,15 +4,26 @@ import secrets
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import and_, update
+from sqlalchemy import and_, bindparam, update
 from sqlmodel import Session, col, select
 
 from review.records.kept import digest_of_secret, note
-from review.records.people import Person, load_person, person_of, with_grants
-from review.records.tables import Pack, PersonRow, SignIn
+from review.records.people import NOW, Person, load_person, person_of, with_grants
+from review.records.tables import Pack, PersonRow, SignIn, UtcDateTime
 
 IDLE_LIMIT = timedelta(hours=2)
 ABSOLUTE_LIMIT = timedelta(hours=12)
+
+_IN_FORCE = select(Pack.digest).order_by(col(Pack.adopted_at).desc()).limit(1).scalar_subquery()
+_BY_COOKIE = with_grants(
+    select(PersonRow, SignIn, _IN_FORCE)
+    .join(SignIn, col(SignIn.person_id) == col(PersonRow.id))
+    .where(SignIn.id == bindparam("cookie"))
+    .where(col(SignIn.ended_at).is_(None))
+    .where(col(SignIn.expires_at) > NOW)
+    .where(col(SignIn.seen_at) > bindparam("idle", type_=UtcDateTime)),
+    NOW,
+)
 
 
 class SignedIn(NamedTuple):
@@ -110,18 +121,8 @@ def find_session(session: Session, secret: str, now: datetime) -> Found | None:
     One statement; None when it is unknown, ended, idle for two hours or twelve hours old, or when
     its person is disabled.
     """
-    in_force = select(Pack.digest).order_by(col(Pack.adopted_at).desc()).limit(1).scalar_subquery()
-    rows = session.exec(
-        with_grants(
-            select(PersonRow, SignIn, in_force)
-            .join(SignIn, col(SignIn.person_id) == col(PersonRow.id))
-            .where(SignIn.id == digest_of_secret(secret))
-            .where(col(SignIn.ended_at).is_(None))
-            .where(SignIn.expires_at > now)
-            .where(SignIn.seen_at > now - IDLE_LIMIT),
-            now,
-        )
-    ).all()
+    wanted = {"cookie": digest_of_secret(secret), "idle": now - IDLE_LIMIT, "now": now}
+    rows = session.execute(_BY_COOKIE, wanted).all()
     if not rows:
         return None
     row, opened, digest, _ = rows[0]

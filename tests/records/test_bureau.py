@@ -237,3 +237,47 @@ def test_nothing_is_granted_where_nobody_is(ledger):
             ledger.write(bureau.grant, person, Role.UNIT_HEAD, unit, MONDAY)
     with pytest.raises(NotFoundError):
         ledger.write(bureau.revoke, "unknown", MONDAY)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "entry"),
+    [
+        ("roles: [unit_head]", "roles: [unit_head, auditor]", "people[0] water_head"),
+        ("roles: [unit_head]", "roles: [security_admin, publisher]", "people[0] water_head"),
+        # stands in for the head, as B岗 and by delegation
+        ("      - info_officer\n", "      - sysadmin\n", "people[1] water_info"),
+    ],
+)
+def test_administrators_neither_review_nor_stand_in(ledger, tmp_path, old, new, entry):
+    """Requirements 1.8: 三员分立."""
+    content = ROSTER.replace(old, new)
+    if "sysadmin" in new:
+        line = "      - {role: publisher, until: 2026-12-01T00:00:00+08:00}\n"
+        content = content.replace(line, "")
+
+    with pytest.raises(RefusedError) as refusal:
+        imported(ledger, tmp_path, content)
+
+    assert (refusal.value.code, refusal.value.params["entry"]) == ("roles_apart", entry)
+
+
+def test_administrator_is_given_no_reviewing_role_and_the_other_way_round(ledger):
+    for person, role in (
+        ("admin", Role.PUBLISHER), ("auditor_a", Role.CENTER_CHIEF), ("chief", Role.SYSADMIN),
+        ("deputy_c", Role.AUDITOR), ("security", Role.SYSADMIN),
+    ):  # fmt: skip
+        with pytest.raises(RefusedError) as refusal:
+            ledger.write(bureau.grant, person, role, "", MONDAY)
+        assert refusal.value.code == "roles_apart"
+
+
+def test_who_stands_in_becomes_no_administrator(ledger, tmp_path):
+    imported(ledger, tmp_path, ROSTER)
+    with ledger.reading() as session:
+        stand_in = session.exec(select(PersonRow).where(PersonRow.username == "water_info")).one()
+        held = [held.grant_id for held in load_person(session, stand_in.id, MONDAY).roles]
+    for grant_id in held:
+        ledger.write(bureau.revoke, grant_id, MONDAY)
+
+    with pytest.raises(RefusedError):
+        ledger.write(bureau.grant, stand_in.id, Role.AUDITOR, "", LATER)
