@@ -23,7 +23,7 @@ def visible(session: Session, person: Person, now: datetime) -> ColumnElement[bo
     roles = {held.role for held in person.roles}
     if roles & SEE_ALL:
         return true()
-    if not roles or roles <= BLIND:
+    if roles and roles <= BLIND:
         return false()
     conditions: list[ColumnElement[bool]] = []
     units = {

@@ -478,7 +478,7 @@ class Model:
         names = {role for role, _ in roles}
         if names & SEES_ALL:
             return True
-        if not names or names <= {"security_admin", "sysadmin"}:
+        if names and names <= {"security_admin", "sysadmin"}:
             return False
         if any(r in ("info_officer", "unit_head", "supervising_leader") and u == item.unit
                for r, u in roles):  # fmt: skip
