@@ -740,6 +740,21 @@ class Attack(RuleBasedStateMachine):
                 if due or any(at <= to for at in self.model.moments(item)):
                     self.turn(item)
 
+    @precondition(lambda self: any(i.open() for i in self.model.items.values()))
+    @rule(number=st.integers(0, 9), hours=st.sampled_from((30, 300)))
+    def sit_out_a_hold(self, number: int, hours: int) -> None:
+        """While an item is held no silence counts, whoever makes its workflow take a turn."""
+        if not self.world.engine.up:
+            return
+        TALLY.rules["sit_out_a_hold"] += 1
+        item = self.pick(number, [i for i in self.model.items.values() if i.open()])
+        self.act(
+            item, "chief", SURFACES[0], lambda: self.model.hold("chief", item.id, "按程序"),
+            act="hold", reason="按程序",
+        )  # fmt: skip
+        self.move(self.world.now + timedelta(hours=hours))
+        self.turn(item)
+
     @rule()
     def engine_away(self) -> None:
         """Between commit and nudge: what is acknowledged waits in the ledger."""
