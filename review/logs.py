@@ -12,7 +12,7 @@ from structlog.typing import EventDict, Processor
 from temporalio import activity, workflow
 
 # HTTP clients show addresses, which can hold keys (chat webhooks do); alembic lists its plug-ins.
-TALKATIVE = ("alembic", "httpcore", "httpx", "urllib3", "uvicorn.access")
+TALKATIVE = ("alembic", "httpcore", "httpx", "pikepdf", "urllib3", "uvicorn.access")
 
 
 def drop_replayed(_: Any, __: str, event: EventDict) -> EventDict:

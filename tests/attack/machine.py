@@ -1063,7 +1063,7 @@ class Attack(RuleBasedStateMachine):
         TALLY.rules["stop_finding"] += 1
         item = self.item(number)
         self.stops += 1
-        mark = f"绝不可存之文{self.stops}"
+        mark = f"never-kept-{self.stops}-"  # in letters that no encoding writes otherwise
         text = f"{STOPPED}{mark}"
         body: dict[str, Any] = {
             "submit": {
