@@ -175,8 +175,8 @@ MUTANTS = (
     ),
     Mutant(
         "changed figures pass as wording", "review/acts/editing.py",
-        'substance = request.change == "substance" or figures or',
-        'substance = request.change == "substance" or',
+        'figures = figures_in(old.title + "\\n" + old.body) != figures_in(title + "\\n" + body)',
+        "figures = False",
     ),
 )  # fmt: skip
 
