@@ -61,15 +61,17 @@ class Answering(BaseHTTPRequestHandler):
 
     def answer(self) -> None:
         size = int(self.headers.get("content-length") or 0)
-        body = json.loads(self.rfile.read(size)) if size else None
+        raw = self.rfile.read(size)
+        is_json = self.headers.get("content-type") == "application/json"
+        body = json.loads(raw) if is_json else raw or None
         headers = {name.lower(): value for name, value in self.headers.items()}
         self.server.asked.append((self.command, self.path, body, headers))
         status, found = self.server.answers.get(f"{self.command} {self.path}", (200, ITEM))
-        raw = json.dumps(found).encode()
+        answer = json.dumps(found).encode()
         self.send_response(status)
-        self.send_header("Content-Length", str(len(raw)))
+        self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
-        self.wfile.write(raw)
+        self.wfile.write(answer)
 
     do_GET = do_POST = answer
 
@@ -118,7 +120,7 @@ def one_line(done: subprocess.CompletedProcess[str]) -> str:
 COMMANDS = [
     *("up", "demo", "worker", "web", "submit", "revise", "decide", "act", "status", "list"),
     *("inbox", "board", "stats", "timeline", "check", "doctor", "people/import", "token/issue"),
-    *("password/set", "policy/check", "policy/show", "calendar/import", "words/import"),
+    *("attach", "password/set", "policy/check", "policy/show", "calendar/import", "words/import"),
     *("sources/import", "audit/verify", "audit/export", "audit/checkpoint", "db/upgrade"),
 ]
 
@@ -402,3 +404,42 @@ def test_lists_are_imported_and_a_mistake_is_told_with_its_line(ledger, tmp_path
     with ledger.reading() as session:
         found = lists_in_force(session)
     assert (found.words.version, found.sources.version) == ("2027", "2027")
+
+
+def test_attach_uploads_a_file(web, tmp_path):
+    (tmp_path / "图.png").write_bytes(b"bytes of it")
+    web.answers["POST /api/v1/attachments"] = (201, {"id": "a1", "findings": []})
+
+    done = as_person("attach", "图.png", "--key", "k1", "--json", web=web, cwd=tmp_path)
+
+    assert (done.returncode, json.loads(done.stdout)["id"]) == (0, "a1")
+    [(_, _, body, headers)] = web.asked
+    assert headers["content-type"].startswith("multipart/form-data")
+    assert headers["idempotency-key"] == "k1"
+    assert b"bytes of it" in body and 'filename="图.png"'.encode() in body
+
+
+def test_submit_uploads_what_it_names_by_path(web, tmp_path):
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    (folder / "map.png").write_bytes(b"a map")
+    (folder / "notice.md").write_text(
+        "---\ntitle: 造林\nattachments:\n"
+        "  - {path: map.png, caption: 分布图}\n  - map.png\n  - {id: a0}\n---\n正文。\n",
+        encoding="utf-8",
+    )
+    web.answers["POST /api/v1/attachments"] = (201, {"id": "a1"})
+
+    done = as_person("submit", "texts/notice.md", "--key", "k", web=web, cwd=tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    *uploads, (_, path, body, headers) = web.asked
+    assert [asked[3]["idempotency-key"] for asked in uploads] == ["k:1", "k:2"]
+    assert (path, headers["idempotency-key"]) == ("/api/v1/submissions", "k")
+    assert body["attachments"] == [{"id": "a1", "caption": "分布图"}, {"id": "a1"}, {"id": "a0"}]
+
+
+def test_a_file_that_is_not_there_is_wrong_usage(web, tmp_path):
+    done = as_person("attach", "none.png", web=web, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "none.png" in one_line(done)

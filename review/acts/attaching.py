@@ -10,7 +10,7 @@ from sqlmodel import Session, col, select
 from review.acts.item import policy_in_force
 from review.acts.lists import screener_in_force
 from review.acts.repeats import add_once
-from review.acts.screening import local
+from review.acts.screening import local, unread
 from review.acts.visibility import visible
 from review.ids import new_id
 from review.records import audit
@@ -26,7 +26,6 @@ from review.uploads import Cleaned
 UPLOADERS = {Role.INFO_OFFICER, Role.UNIT_HEAD, *EDIT_ROLES}  # who may write a version
 FORMS = {"image": "image", "audio": "audio", "video": "video"}  # by the media type's first half
 MOST_FINDINGS = 200  # shown of one file; the first of them are reason enough
-NOTES = {"no_text": "PDF_NO_TEXT", "pages_without_text": "PDF_PAGES_WITHOUT_TEXT"}
 
 Json = dict[str, Any]
 
@@ -61,16 +60,13 @@ def stops_in(cleaned: Cleaned) -> tuple[Finding, ...]:
 def findings_in(session: Session, cleaned: Cleaned, now: datetime) -> tuple[Finding, ...]:
     """Return everything the lists in force find in a file, the gravest first as they come."""
     today = local(now, policy_in_force(session)[1].timezone)
-    given = Text(fields={"name": cleaned.name, **cleaned.texts})
+    typed = {"name": cleaned.name, **cleaned.texts}
+    given = Text(
+        fields={f"{place}.text": words for place, words in typed.items()},
+        attachments=({"id": "", "notes": cleaned.notes},),
+    )
     found = screener_in_force(session).screen(given, today)
-    unread = tuple(
-        Finding(
-            rule=NOTES[note], severity="warn", field="file", start=0, end=0,
-            advice=f"advice.{NOTES[note]}",
-        )
-        for note in cleaned.notes
-    )  # fmt: skip
-    return (*unread, *found)[:MOST_FINDINGS]
+    return (*unread(given), *found)[:MOST_FINDINGS]
 
 
 def attach(

@@ -18,10 +18,10 @@ from review.acts.lists import screener_in_force
 from review.acts.stopping import shown, stop_findings
 from review.ids import new_id
 from review.records.people import Person
-from review.records.tables import FindingRow, Likeness, Submission, Version
+from review.records.tables import Attachment, FindingRow, Likeness, Submission, Version
 from review.requests import Draft
 from review.rules.decisions import Standing, findings_in_the_way
-from review.rules.errors import RefusedError
+from review.rules.errors import MalformedError, RefusedError
 from review.rules.screening import Finding, Other, Text, figures_of, similar, sketch
 from review.rules.values import Status, StepState
 from review.texts import text
@@ -37,6 +37,8 @@ TYPED = ("sub_type", "authority_reference", "other_outlets", "background", "audi
 TYPED_OF_ATTACHMENT = ("caption", "rights", "transcript")
 PUBLIC = (Status.PUBLISHED, Status.PARTLY_PUBLISHED)
 DECIDE = ("block", "warn")  # severities that stand in a decision's way
+MOST_READ = 600_000  # characters of an item's files; a second or so, while others wait
+UNREAD = {"no_text": "PDF_NO_TEXT", "pages_without_text": "PDF_PAGES_WITHOUT_TEXT"}
 LAST_DOOR = "go_live"
 
 Json = dict[str, Any]
@@ -70,6 +72,44 @@ def text_of(fields: Mapping[str, Any], **more: Any) -> Text:
             **more,
         }
     )
+
+
+def _with_files(session: Session, fields: Mapping[str, Any], **more: Any) -> Text:
+    """Return the text to screen with what can be read in the attached files.
+
+    Raises:
+        MalformedError: attachments_too_long: more than can be screened while others wait.
+    """
+    given = text_of(fields, **more)
+    ids = [str(one["id"]) for one in given.attachments]
+    if not ids:
+        return given
+    statement = select(
+        Attachment.id, Attachment.media_type, Attachment.notes, Attachment.text
+    ).where(col(Attachment.id).in_(ids))
+    kept = {row[0]: row for row in session.exec(statement)}
+    attachments, typed, length = [], dict(given.fields), 0
+    for place, one in enumerate(given.attachments):
+        _, media_type, notes, words = kept.get(one["id"], ("", "", [], ""))
+        attachments.append(one | {"media_type": media_type, "notes": notes})
+        if words:
+            typed[f"attachments.{place}.text"] = words
+            length += len(words)
+    if length > MOST_READ:
+        raise MalformedError(errors=[{"field": "attachments", "message": "attachments_too_long"}])
+    return given.model_copy(update={"fields": typed, "attachments": tuple(attachments)})
+
+
+def unread(given: Text) -> tuple[Finding, ...]:
+    """Return which attached files nobody but a person can read, such as scans."""
+    return tuple(
+        Finding(
+            rule=UNREAD[note], severity="warn", field=f"attachments.{place}", start=0, end=0,
+            advice=f"advice.{UNREAD[note]}",
+        )
+        for place, one in enumerate(given.attachments)
+        for note in one.get("notes") or ()
+    )  # fmt: skip
 
 
 def fields_of(row: Submission, version: Version) -> Json:
@@ -180,7 +220,7 @@ def _screened(session: Session, given: Text, timezone: str, now: datetime) -> Fo
         RefusedError: screening_stop.
     """
     screener, today = screener_in_force(session), local(now, timezone)
-    kept = {one.id: one for one in screener.screen(given, today)}
+    kept = {one.id: one for one in (*screener.screen(given, today), *unread(given))}
     found = {_spot(one): one for one in kept.values()}
     late: set[str] = set()
     alone = given.model_copy(update={"others": (), "linked": (), "final": True})
@@ -216,7 +256,8 @@ def screen_draft(
     Raises:
         RefusedError: screening_stop.
     """
-    given = text_of(
+    given = _with_files(
+        session,
         dict(draft),
         attachments=tuple(attachments),
         source=draft.source.model_dump(),
@@ -236,7 +277,8 @@ def screen_change(session: Session, item: Item, fields: Json, now: datetime) -> 
         RefusedError: screening_stop.
     """
     row = item.row
-    given = text_of(
+    given = _with_files(
+        session,
         fields,
         others=_others(session, row.id, row.unit_id, fields["body"], now),
         linked=_linked(session, fields.get("linked") or (), row.unit_id),
@@ -426,7 +468,7 @@ def require_no_open(
 
 def last_look(session: Session, item: Item, version: Version, now: datetime) -> tuple[Finding, ...]:
     """Return what stops or blocks a text by the lists of this moment and was not waived."""
-    given = text_of(fields_of(item.row, version), final=True)
+    given = _with_files(session, fields_of(item.row, version), final=True)
     found = screener_in_force(session).screen(given, local(now, item.policy.timezone))
     grave = tuple(one for one in found if one.severity in ("stop", "block"))
     if not grave:

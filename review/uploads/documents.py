@@ -22,6 +22,7 @@ LARGEST_RATIO = 200  # unpacked to packed; text packs to a tenth, XML to a forti
 RATIO_FROM = 1024 * 1024  # bytes; small entries may pack as well as they can
 
 CONTENT_TYPES = "[Content_Types].xml"
+MAIN_PART = "word/document.xml"
 MAIN = "application/vnd.openxmlformats-officedocument.wordprocessingml.document.main+xml"
 PICTURES = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg"}
 FONT = ".odttf"
@@ -67,7 +68,7 @@ def cleaned_docx(name: str, content: bytes) -> Cleaned:
         if part.lower().startswith(LEFT_OUT):
             continue
         kept[part] = _cleaned_part(part, held, trees.get(part))
-    return Cleaned(kind="docx", name=name, content=_packed(kept), texts=texts)
+    return Cleaned(kind="docx", name=name, content=_packed(kept), texts=texts, words=_body(trees))
 
 
 def _parts(content: bytes) -> dict[str, bytes]:
@@ -127,6 +128,12 @@ def _text(tree: Any) -> str:
     """Return what can be read in a part: words by paragraph, then what attributes say."""
     lines = ["".join(_words(tree)), *_sayings(tree)]
     return "\n".join(line for line in lines if line.strip())
+
+
+def _body(trees: dict[str, Any]) -> str:
+    """Return the words of the main part alone."""
+    tree = trees.get(MAIN_PART)
+    return "" if tree is None else "".join(_words(tree))
 
 
 def _words(tree: Any) -> Iterator[str]:

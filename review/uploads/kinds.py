@@ -8,7 +8,7 @@ from typing import NoReturn
 from review.rules.errors import MalformedError, UnsupportedMediaError
 
 LARGEST = 50 * 1024 * 1024  # bytes of one upload (contract)
-MOST_TEXT = 2_000_000  # characters of one document; a long book has half of that
+MOST_TEXT = 400_000  # characters of one document; a book's length
 NAME_LENGTH = 120  # characters
 
 DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
@@ -51,6 +51,7 @@ class Cleaned:
 
     Args:
         texts: What people can read in it or in what was taken out, by place.
+        words: A document's text as its reader sees it, for whoever goes on writing it.
         notes: Codes of what a reviewer must know, such as `no_text`.
     """
 
@@ -58,6 +59,7 @@ class Cleaned:
     name: str
     content: bytes = field(repr=False)
     texts: Mapping[str, str] = field(default_factory=dict, repr=False)
+    words: str = field(default="", repr=False)
     notes: tuple[str, ...] = ()
     width: int = 0
     height: int = 0

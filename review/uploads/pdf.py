@@ -4,6 +4,8 @@ Forms are flattened: what was filled in stands on the page and is screened there
 from the result, since that is what people will read.
 """
 
+import re
+import zlib
 from collections.abc import Iterator
 from io import BytesIO
 from threading import Lock
@@ -14,6 +16,12 @@ import pypdfium2
 
 from review.uploads.kinds import MOST_TEXT, Cleaned, refuse
 
+STREAM = re.compile(rb"(?<!end)stream\r?\n")
+TWICE_PACKED = re.compile(rb"/Fl(?:ateDecode)?\s*/Fl(?:ateDecode)?\b")
+CHUNK = 64 * 1024  # bytes read at a time
+LARGEST_CHUNK = 1024 * 1024  # bytes they may become at a time
+LARGEST_STREAM = 160 * 1024 * 1024  # bytes unpacked: the largest picture that is taken
+LARGEST_UNPACKED = 600 * 1024 * 1024  # bytes, all streams together; none is kept meanwhile
 MOST_PAGES = 1_000
 MOST_OBJECTS = 200_000
 MOST_NESTED = 50
@@ -52,6 +60,7 @@ def cleaned_pdf(name: str, content: bytes) -> Cleaned:
     Raises:
         MalformedError: Damaged, locked, or with too many pages.
     """
+    _require_bounded(content)
     try:
         with pikepdf.open(BytesIO(content)) as pdf:
             if pdf.is_encrypted:
@@ -71,12 +80,37 @@ def cleaned_pdf(name: str, content: bytes) -> Cleaned:
     cleaned = kept.getvalue()
     pages = _pages(cleaned)
     texts = {f"page.{number}": text for number, text in enumerate(pages, 1) if text.strip()}
+    words = "\n".join(texts.values())
     notes: tuple[str, ...] = ()
     if len(texts) < len(pages):
         notes = ("pages_without_text",) if texts else ("no_text",)
     if said:
         texts["strings"] = said
-    return Cleaned(kind="pdf", name=name, content=cleaned, texts=texts, notes=notes)
+    return Cleaned(kind="pdf", name=name, content=cleaned, texts=texts, words=words, notes=notes)
+
+
+def _require_bounded(content: bytes) -> None:
+    """Refuse what swells when it is unpacked, before any reader unpacks it whole."""
+    if TWICE_PACKED.search(content):
+        refuse("document_broken")
+    total = 0
+    for number, found in enumerate(STREAM.finditer(content)):
+        if number > MOST_OBJECTS:
+            refuse("document_too_long")
+        unpacker, size, at = zlib.decompressobj(), 0, found.end()
+        held = content[at : at + CHUNK]
+        try:
+            while held and not unpacker.eof:
+                size += len(unpacker.decompress(held, LARGEST_CHUNK))
+                if size > LARGEST_STREAM or total + size > LARGEST_UNPACKED:
+                    refuse("archive_too_large")
+                held = unpacker.unconsumed_tail
+                if not held:
+                    at += CHUNK
+                    held = content[at : at + CHUNK]
+        except zlib.error:  # packed in another way, or not at all
+            pass
+        total += size
 
 
 def _clean(pdf: pikepdf.Pdf) -> None:

@@ -17,7 +17,7 @@ def cleaned_text(kind: str, name: str, content: bytes) -> Cleaned:
     text = _decoded(content)
     if CONTROL.search(text):
         refuse_kind("kind_differs")
-    return Cleaned(kind=kind, name=name, content=text.encode(), texts={"text": text})
+    return Cleaned(kind=kind, name=name, content=text.encode(), texts={"text": text}, words=text)
 
 
 def _decoded(content: bytes) -> str:

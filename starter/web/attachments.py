@@ -98,6 +98,9 @@ class Form:
         except UnicodeDecodeError:
             malformed(FIELD, "name_without_ending")
 
+    def on_part_end(self) -> None:
+        """Nothing is left to do for the file, which is kept as it came."""
+
     def on_part_data(self, data: bytes, start: int, end: int) -> None:
         if len(self.content) + end - start > LARGEST:
             raise TooLargeError(limit=LARGEST)
@@ -107,8 +110,12 @@ class Form:
         self.ended = True
 
 
-async def read_form(request: Request) -> Form:
+async def read_form(request: Request, form: Form | None = None, room: int = FORM_ROOM) -> Form:
     """Return the file of a form.
+
+    Args:
+        form: What takes the parts; only a file unless given.
+        room: Bytes that may come beside the file.
 
     Raises:
         TooLargeError: More than is taken, or said to be.
@@ -116,18 +123,19 @@ async def read_form(request: Request) -> Form:
         MalformedError: Broken, or other than one part called `file`.
     """
     declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared) > LARGEST + FORM_ROOM:
+    if declared.isdecimal() and int(declared) > LARGEST + room:
         raise TooLargeError(limit=LARGEST)
     kind, options = parse_options_header(request.headers.get("content-type", ""))
     boundary = options.get(b"boundary", b"")
     if kind != b"multipart/form-data" or not 0 < len(boundary) <= 200:
         raise UnsupportedMediaError(expected="multipart/form-data")
-    form = Form()
+    form = form or Form()
     parser = MultipartParser(
         boundary,
         {
             "on_part_begin": form.on_part_begin,
             "on_part_data": form.on_part_data,
+            "on_part_end": form.on_part_end,
             "on_header_field": form.on_header_field,
             "on_header_value": form.on_header_value,
             "on_header_end": form.on_header_end,
@@ -139,7 +147,7 @@ async def read_form(request: Request) -> Form:
     try:
         async for chunk in request.stream():
             size += len(chunk)
-            if size > LARGEST + FORM_ROOM:
+            if size > LARGEST + room:
                 raise TooLargeError(limit=LARGEST)
             parser.write(chunk)
         parser.finalize()

@@ -182,6 +182,32 @@ async def test_other_findings_are_told_and_the_file_is_kept(quick_ledger: Ledger
     assert blobs.problems([scanned["sha256"], internal["sha256"]]) == {}
 
 
+def test_files_are_screened_with_the_item(ledger: Ledger):
+    """What a list forbids in a file blocks its item; what nobody could read must be seen."""
+    internal = uploaded(ledger, "a.txt", "内部资料，注意保存。".encode())
+    scan = uploaded(ledger, "b.pdf", a_pdf(""))
+
+    course = Course(ledger, attachments=[{"id": internal["id"]}, {"id": scan["id"]}])
+
+    found = {(one["rule"], one["field"], one["severity"]) for one in course.answer["findings"]}
+    assert ("INTERNAL_MARK", "attachments.0.text", "block") in found
+    assert ("PDF_NO_TEXT", "attachments.1", "warn") in found
+    course.turn()
+    with pytest.raises(RefusedError) as caught:
+        course.decide("afforest_head", "unit_review")
+    assert caught.value.code == "findings_open"
+
+
+def test_more_text_than_can_be_screened_is_refused(ledger: Ledger):
+    ids = [
+        uploaded(ledger, "a.txt", f"{number}{'造林绿化。' * 60_000}".encode())["id"]
+        for number in range(3)
+    ]
+    with pytest.raises(MalformedError) as caught:
+        Course(ledger, attachments=[{"id": id_} for id_ in ids])
+    assert refused(caught) == ["attachments_too_long"]
+
+
 async def test_a_full_disk_is_no_upload(quick_ledger: Ledger, tmp_path: Path):
     (tmp_path / "blobs").write_text("not a folder")
     reviews = Reviews(quick_ledger, None, blobs=Blobs(tmp_path / "blobs"))

@@ -5,11 +5,13 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from PIL import Image
 
 from review.blobs import Blobs
 from review.records.engine import Ledger
@@ -239,12 +241,16 @@ async def test_a_large_upload_that_is_stopped_touches_no_file(
     nowhere = tmp_path / "no" / "such" / "folder"  # whoever wants a temporary file fails
     monkeypatch.setenv("TMPDIR", str(nowhere))
     monkeypatch.setattr(tempfile, "tempdir", str(nowhere))
-    filler = paragraph("金丝雀测绘" * 2000) * 150
-    text = "".join(f"第{number}行金丝雀测绘。\n" for number in range(60_000))
+    text = "金丝雀测绘造林绿化。" * 38_000
+    filler = "".join(paragraph(f"第{number}行金丝雀测绘。") for number in range(20_000))
+    noise = BytesIO()
+    Image.frombytes("RGB", (700, 700), os.urandom(700 * 700 * 3)).save(noise, "PNG")
+    picture = {"word/media/a.png": noise.getvalue()}
     for name, content in (
-        ("a.docx", a_docx(filler + paragraph(IDENTITY), parts={"word/media/a.png": PICTURE})),
+        ("a.docx", a_docx(filler + paragraph(IDENTITY), parts=picture)),
         ("a.txt", f"{text}{IDENTITY}".encode()),
     ):
+        assert len(content) > 1024 * 1024
         with watched() as found:
             answer = await client.post(PATH, **file(name, content))
         assert_refused(answer, 409, "screening_stop")

@@ -59,7 +59,7 @@ class Text(Value):
 
 def is_published(field: str) -> bool:
     """Tell whether readers see a field; contacts, background and the like stay in the house."""
-    return field in PUBLISHED or field.endswith((".caption", ".transcript"))
+    return field in PUBLISHED or field.endswith((".caption", ".transcript", ".text"))
 
 
 def texts_of(value: object, name: str = "") -> Iterable[tuple[str, str]]:
