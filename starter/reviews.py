@@ -15,6 +15,9 @@ from typing import Any, TypeVar
 
 import structlog
 from sqlmodel import Session, select
+from temporalio.api.enums.v1 import TaskQueueType
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client
 from temporalio.service import RPCError
 
@@ -22,12 +25,18 @@ from review.acts import (
     acting,
     attaching,
     deciding,
+    drafting,
     editing,
+    foreseeing,
     item,
+    outlets,
+    overseeing,
     reading,
     screening,
     showing,
     submitting,
+    upkeep,
+    verifying,
 )
 from review.acts.forms import form_html
 from review.acts.repeats import once, request_hash
@@ -181,17 +190,29 @@ class Reviews:
         attaching.require_uploader(person)
 
     async def attach(
-        self, person: Person, name: str, content: bytes, *, key: str | None, way_in: str
+        self,
+        person: Person,
+        name: str,
+        content: bytes,
+        *,
+        key: str | None,
+        way_in: str,
+        words: bool = False,
     ) -> Json:
-        """Take a file: examined and screened in memory, then kept, then written down."""
+        """Take a file: examined and screened in memory, then kept, then written down.
+
+        Args:
+            words: Answer with a document's text too, for its uploader to go on writing.
+        """
         upload = await Uploaded.examine(name, content)
         if not upload.stops:
             await self._read(upload.screen, self._clock())
         if not upload.stops:
             await asyncio.to_thread(upload.keep, self._blobs)
-        return await self._do(
+        answer = await self._do(
             person, "attach", upload.request, key, way_in, upload.act(way_in), found=upload.stops
         )
+        return answer | {"words": upload.cleaned.words} if words else answer
 
     async def administer(
         self,
@@ -211,6 +232,26 @@ class Reviews:
     ) -> T:
         """Read for an administrator; what is read itself judges who may."""
         return await self._read(read, person, self._clock())
+
+    async def keep_draft(self, person: Person, typed: Json, known: Json) -> bool:
+        """Keep what somebody is writing; False, and nothing is kept, when a stop rule stops it.
+
+        Args:
+            typed: Every field of the form, as it is to be shown again.
+            known: What of it is named and shaped as in a request, for the checks.
+        """
+
+        def keep(session: Session) -> bool:
+            found = screening.check(session, person, known | {"typed": typed}, self._clock())
+            if any(one["severity"] == "stop" for one in found):
+                return False
+            drafting.keep(session, person, typed, self._clock())
+            return True
+
+        return await self._ledger.run(keep)
+
+    async def drop_draft(self, person: Person) -> None:
+        await self._ledger.run(drafting.drop, person)
 
     async def check(self, person: Person, draft: Json) -> Json:
         """Screen a text without storing it."""
@@ -307,6 +348,22 @@ class Reviews:
 
     # --- reads --------------------------------------------------------------------------------
 
+    async def draft(self, person: Person) -> Json | None:
+        """Return what is kept of what somebody is writing."""
+        return await self._read(drafting.kept, person)
+
+    async def choices(self, person: Person) -> Json:
+        """Return what the form of a new submission may offer."""
+        return await self._read(foreseeing.choices, person)
+
+    async def sources(self) -> list[str]:
+        """Return the names on the whitelist of sources."""
+        return await self._read(foreseeing.source_names)
+
+    async def foresee(self, person: Person, fields: Json) -> Json:
+        """Return who would review a text and by when, if it were submitted now."""
+        return await self._read(foreseeing.foresee, person, fields, self._clock())
+
     async def _read(self, read: Callable[..., T], *args: Any) -> T:
         return await self._ledger.read(read, *args)
 
@@ -387,9 +444,15 @@ class Reviews:
             raise RefusedError("attachment_wrong", sha256=kept.sha256)
         return kept, content
 
-    async def form_html(self, person: Person, submission_id: str) -> str:
-        """Return the official form, annex 1 or 2, filled in (R4.2)."""
-        return await self._seen(person, submission_id, form_html)
+    async def form_html(self, person: Person, submission_id: str, site: str = "") -> str:
+        """Return the official form, annex 1 or 2, filled in (R4.2).
+
+        Args:
+            site: Our public address; with it the form bears a code that leads to `/verify`.
+        """
+        return await self._seen(
+            person, submission_id, lambda session, found: form_html(session, found, site=site)
+        )
 
     async def submissions(
         self, person: Person, filters: Json, limit: int, after: str | None
@@ -402,6 +465,59 @@ class Reviews:
     async def board(self, person: Person) -> Json:
         return await self._read(reading.board, person, self._clock())
 
+    async def overview(self, person: Person) -> Json:
+        """Return the supervisor's board: tiles, heat, what breaches next, who is away."""
+        return await self._read(overseeing.overview, person, self._clock())
+
+    async def latest_entry(self) -> int:
+        """Return the number of the trace's last entry; a number and nothing else."""
+        return await self._read(overseeing.latest_entry)
+
+    async def course(self, person: Person, submission_id: str) -> Json:
+        """Return who had an item when, and which step approved which version."""
+        return await self._seen(
+            person, submission_id, lambda s, found: overseeing.course_of(s, found, self._clock())
+        )
+
+    async def verify_text(self, number: str, title: str, body: str) -> verifying.Answer:
+        """Compare a text with what was published under a number; for anyone, keeps nothing."""
+        return await self._read(verifying.verify_text, number, title, body)
+
+    async def upkeep(self, person: Person) -> Json:
+        """Return what those who run the place look at first, the engine's word beside it."""
+        waiting = await self._read(upkeep.waiting, person, self._clock())
+        parts = await self.readiness()
+        return waiting | {"parts": parts, "workers": await self._workers()}
+
+    async def _workers(self) -> list[Json] | None:
+        """Return who takes work from the queue and when they last asked; None when unknown."""
+        if self._client is None:
+            return None
+        found: dict[str, datetime] = {}
+        for kind in (
+            TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
+            TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY,
+        ):
+            asked = DescribeTaskQueueRequest(
+                namespace=self._client.namespace,
+                task_queue=TaskQueue(name=self._task_queue),
+                task_queue_type=kind,
+            )
+            try:
+                answer = await asyncio.wait_for(
+                    self._client.workflow_service.describe_task_queue(asked), QUERY_PATIENCE
+                )
+            except (RPCError, RuntimeError, TimeoutError):
+                return None
+            for poller in answer.pollers:
+                at = poller.last_access_time.ToDatetime(UTC)
+                found[poller.identity] = max(at, found.get(poller.identity, at))
+        now = self._clock()
+        return [
+            {"identity": name, "age": max(int((now - at).total_seconds()), 0)}
+            for name, at in sorted(found.items())
+        ]
+
     async def statistics(
         self, person: Person, from_: datetime | None, to: datetime | None, by: str
     ) -> Json:
@@ -409,6 +525,10 @@ class Reviews:
 
     async def channels(self, person: Person) -> list[Json]:
         return await self._read(reading.channels)
+
+    async def channel_trouble(self, person: Person) -> list[Json]:
+        """Return where a channel needs somebody, of what the person may see."""
+        return await self._read(outlets.channel_trouble, person, self._clock())
 
     async def audit_verify(self, person: Person) -> Json:
         """Recompute the whole trail; for auditors and those who run the place."""

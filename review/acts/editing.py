@@ -25,7 +25,7 @@ from review.acts.screening import (
 from review.acts.visibility import require_visible
 from review.ids import new_id
 from review.records.people import Person
-from review.records.tables import Channel, Step, Submission, Version
+from review.records.tables import Channel, Remark, Step, Submission, Version
 from review.requests import NewVersion
 from review.rules.cases import EDIT_ROLES
 from review.rules.digests import algorithm_of
@@ -71,6 +71,13 @@ def new_version(
         _resume(session, item, changed=version is not None, now=now)
     elif version is not None:
         _after_edit(session, item, step, version, now)
+    if request.note.strip():  # an unchanged answer has no version to carry it
+        session.add(
+            Remark(
+                id=new_id(), submission_id=item.row.id, kind="answer" if step is None else "edit",
+                step_key=step.key if step else "", person_id=person.id, text=request.note, at=now,
+            )
+        )  # fmt: skip
     item.trace(
         "answered" if step is None else "edited",
         now,

@@ -3,7 +3,9 @@
 from functools import cache
 from zoneinfo import ZoneInfo
 
+import segno
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 from sqlmodel import Session
 
 from review.acts.authorising import full_version
@@ -31,8 +33,17 @@ def _templates() -> Environment:
     )  # fmt: skip
 
 
-def form_html(session: Session, item: Item, language: str = "zh") -> str:
-    """Return the form as a page to print."""
+def qr_svg(address: str) -> Markup:
+    """Return a QR code of an address as SVG to stand inside a page."""
+    return Markup(segno.make(address, error="m").svg_inline(scale=3, border=2, svgclass=None))
+
+
+def form_html(session: Session, item: Item, language: str = "zh", *, site: str = "") -> str:
+    """Return the form as a page to print.
+
+    Args:
+        site: Our public address, for the code that leads to where the text can be verified.
+    """
     row = item.row
     version = full_version(session, row.id, row.version)
     form = item.policy.profiles[Profile(row.profile)].form
@@ -72,5 +83,7 @@ def form_html(session: Session, item: Item, language: str = "zh") -> str:
             repost=row.source_type in ("repost", "unified_release"),
             source=version.source,
             boxes=boxes,
+            verify=f"{site}/verify/{row.number}" if site else "",
+            qr=qr_svg(f"{site}/verify/{row.number}") if site else "",
         )
     )

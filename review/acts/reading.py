@@ -3,7 +3,8 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import and_, case, func, or_
+from sqlalchemy import and_, case, exists, func, or_
+from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
 from review.acts.item import calendar_in_force
@@ -32,6 +33,8 @@ OVERSEERS = {
     Role.OFFICE_REVIEWER, Role.OFFICE_DIRECTOR, Role.BUREAU_CHIEF, Role.PUBLICITY_LEADER,
     Role.SUPERVISING_LEADER, Role.AUDITOR, Role.DUTY_OFFICER,
 }  # fmt: skip
+
+RUNNING = (Status.IN_REVIEW, Status.RETURNED, Status.HELD, Status.AUTHORISED, Status.PUBLISHING)
 
 
 def row_of(row: Submission, unit_name: str = "") -> Json:
@@ -63,56 +66,88 @@ def submissions(
     """Return a page of what this person may see, the newest first.
 
     Args:
-        filters: status, category, kind, unit, overdue, mine, handled, told, q, from, to; all
-            optional.
+        filters: See `matching`.
         after: The id of the last line of the page before.
     """
     statement = (
         select(Submission, Unit.name)
         .join(Unit, col(Unit.id) == col(Submission.unit_id))
-        .where(visible(session, person, now))
+        .where(*matching(session, person, filters, now))
     )
+    if after:
+        statement = statement.where(Submission.id < after)
+    rows = session.exec(statement.order_by(col(Submission.id).desc()).limit(limit + 1)).all()
+    items = [row_of(row, unit) for row, unit in rows[:limit]]
+    with_holders(session, items, now)
+    _with_tiers(session, items)
+    return {"items": items, "next": items[-1]["id"] if len(rows) > limit else None}
+
+
+def matching(session: Session, person: Person, filters: Json, now: datetime) -> list[Any]:
+    """Return the conditions on submissions that a person may see and that filters let through.
+
+    Args:
+        filters: status, category, kind, unit, overdue, running, step (open now), due_by (an open
+            step is due by then and not late yet), published_since, trouble (with a channel), mine,
+            handled, told, q, from, to; all optional.
+    """
+    found: list[Any] = [visible(session, person, now)]
     for name, column in (
         ("status", Submission.status), ("category", Submission.category),
         ("kind", Submission.kind), ("unit", Submission.unit_id),
     ):  # fmt: skip
         if filters.get(name):
-            statement = statement.where(col(column) == filters[name])
+            found.append(col(column) == filters[name])
+    open_step = select(Step.submission_id).where(Step.state == StepState.OPEN)
     if filters.get("overdue"):
-        late = select(Step.submission_id).where(
-            Step.state == StepState.OPEN, col(Step.overdue_at).is_not(None)
-        )
-        statement = statement.where(
-            or_(col(Submission.overdue_at).is_not(None), col(Submission.id).in_(late))
-        )
+        late = open_step.where(col(Step.overdue_at).is_not(None))
+        found.append(or_(col(Submission.overdue_at).is_not(None), col(Submission.id).in_(late)))
+    if filters.get("running"):
+        found.append(col(Submission.status).in_(RUNNING))
+    if filters.get("step"):
+        found.append(col(Submission.id).in_(open_step.where(Step.key == filters["step"])))
+    if filters.get("due_by"):
+        due = open_step.where(col(Step.due_at) < filters["due_by"])
+        found.append(col(Submission.id).in_(due.where(col(Step.overdue_at).is_(None))))
+    if filters.get("published_since"):
+        found.append(col(Submission.published_at) >= filters["published_since"])
+    if filters.get("trouble"):
+        found.append(col(Submission.id).in_(select(Publication.submission_id).where(in_trouble())))
     if filters.get("mine"):
-        statement = statement.where(Submission.author_id == person.id)
+        found.append(col(Submission.author_id) == person.id)
     if filters.get("handled"):
         handled = select(Decision.submission_id).where(
             or_(col(Decision.person_id) == person.id, col(Decision.acting_for_id) == person.id)
         )
-        statement = statement.where(col(Submission.id).in_(handled))
+        found.append(col(Submission.id).in_(handled))
     if filters.get("told"):
-        statement = statement.where(_only_told(person))
+        found.append(_only_told(person))
     if filters.get("q"):
         wanted = str(filters["q"])
-        statement = statement.where(
+        found.append(
             or_(
                 col(Submission.title).contains(wanted, autoescape=True),
                 col(Submission.number) == wanted,
             )
         )
     if filters.get("from"):
-        statement = statement.where(Submission.submitted_at >= filters["from"])
+        found.append(col(Submission.submitted_at) >= filters["from"])
     if filters.get("to"):
-        statement = statement.where(Submission.submitted_at <= filters["to"])
-    if after:
-        statement = statement.where(Submission.id < after)
-    rows = session.exec(statement.order_by(col(Submission.id).desc()).limit(limit + 1)).all()
-    items = [row_of(row, unit) for row, unit in rows[:limit]]
-    _with_holders(session, items)
-    _with_tiers(session, items)
-    return {"items": items, "next": items[-1]["id"] if len(rows) > limit else None}
+        found.append(col(Submission.submitted_at) <= filters["to"])
+    return found
+
+
+def in_trouble() -> Any:
+    """Return the condition on the publications that somebody must look after."""
+    later = aliased(Publication)
+    newer = exists().where(
+        col(later.submission_id) == col(Publication.submission_id),
+        col(later.channel) == col(Publication.channel),
+        col(later.generation) > col(Publication.generation),
+    )
+    return and_(
+        col(Publication.state).in_([PublicationState.FAILED, PublicationState.UNKNOWN]), ~newer
+    )
 
 
 def _only_told(person: Person) -> Any:
@@ -138,12 +173,13 @@ def _with_tiers(session: Session, items: list[Json]) -> None:
         item["tiers_passed"] = sorted({tier for id_, tier in passed if id_ == item["id"]})
 
 
-def _with_holders(session: Session, items: list[Json]) -> None:
-    """Add who holds each item and until when; two statements for a whole page."""
+def with_holders(session: Session, items: list[Json], now: datetime) -> None:
+    """Add who holds each item, until when and since when; two statements for a whole page."""
     open_steps = session.exec(
         select(Step)
         .where(col(Step.submission_id).in_([item["id"] for item in items]))
         .where(Step.state == StepState.OPEN)
+        .order_by(col(Step.position), col(Step.unit_id))
     ).all()
     asked = session.exec(
         select(StepPerson.step_id, StepPerson.person_id, PersonRow.name)
@@ -152,13 +188,21 @@ def _with_holders(session: Session, items: list[Json]) -> None:
         .where(col(StepPerson.active).is_(True))
         .order_by(col(StepPerson.person_id))
     ).all()
+    steps: dict[str, list[Step]] = {}
+    for step in open_steps:
+        steps.setdefault(step.submission_id, []).append(step)
+    people: dict[str, list[Json]] = {}
+    for step_id, person, name in asked:
+        people.setdefault(step_id, []).append({"id": person, "name": name})
     for item in items:
-        mine = [step for step in open_steps if step.submission_id == item["id"]]
-        ids = {step.id for step in mine}
+        mine = steps.get(item["id"], [])
         due = [step.due_at for step in mine if step.due_at]
+        since = [step.opened_at for step in mine if step.opened_at]
         item["open_steps"] = sorted({step.key for step in mine})
-        item["holder"] = [{"id": person, "name": name} for s, person, name in asked if s in ids]
+        item["holder"] = [one for step in mine for one in people.get(step.id, ())]
         item["due_at"] = shown_moment(min(due)) if due else None
+        item["since"] = shown_moment(min(since)) if since else None
+        item["at_step"] = int((now - min(since)).total_seconds()) if since else None
         item["overdue"] = item["overdue"] or any(step.overdue_at for step in mine)
 
 

@@ -41,7 +41,7 @@ def submit(
         MalformedError: A moment or unit that the category needs is missing or impossible.
         RefusedError: not_proactive, channel_closed, screening_stop.
     """
-    unit_id = _unit_of(person)
+    unit_id = unit_of(person)
     _check(session, draft, now)
     digest_of_policy, policy = policy_in_force(session)
     source = draft.source.model_dump()
@@ -124,7 +124,7 @@ def submit(
     }
 
 
-def _unit_of(person: Person) -> str:
+def unit_of(person: Person) -> str:
     """Return the unit a person reports for: their own first (RA1-3, not typed)."""
     units = [held.unit_id or "" for held in person.roles if held.role == Role.INFO_OFFICER]
     if not units:

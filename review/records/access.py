@@ -347,6 +347,11 @@ class Access:
                 pass  # reading goes on while the ledger is locked; it ends earlier, never later
         return person, found.csrf
 
+    def is_open(self, secret: str) -> bool:
+        """Tell whether a cookie still opens a session; asking is no use of it."""
+        with self._ledger.reading() as session:
+            return find_session(session, secret, self._clock()) is not None
+
     def by_token(self, token: str) -> Person | None:
         """Return whose bearer token this is; one statement."""
         with self._ledger.reading() as session:

@@ -356,6 +356,29 @@ class AttachmentOn(SQLModel, table=True):
     submission_id: str = Field(primary_key=True, foreign_key="submission.id", index=True)
 
 
+class Drafted(SQLModel, table=True):
+    """What a person is writing and has not submitted; never a text that a stop rule stops."""
+
+    __tablename__ = "draft"
+
+    person_id: str = Field(primary_key=True, foreign_key="person.id")
+    typed: dict[str, Any] = json(dict)
+    at: datetime = moment()
+
+
+class SavedView(SQLModel, table=True):
+    """A person's own name for a set of filters on the table of items."""
+
+    __tablename__ = "saved_view"
+    __table_args__ = (UniqueConstraint("person_id", "name"),)
+
+    id: str = Field(primary_key=True)
+    person_id: str = Field(foreign_key="person.id")
+    name: str
+    query: str = long_text()
+    at: datetime = moment()
+
+
 class Likeness(SQLModel, table=True):
     """Where near repeats are looked up: a few of the current text's shingles, by digest."""
 
@@ -535,7 +558,10 @@ class Authorisation(SQLModel, table=True):
 class Publication(SQLModel, table=True):
     """The claim on one channel for one generation, its digest pinned before anything is sent."""
 
-    __table_args__ = (UniqueConstraint("submission_id", "channel", "generation"),)
+    __table_args__ = (
+        UniqueConstraint("submission_id", "channel", "generation"),
+        Index("ix_publication_state", "state", "at"),
+    )
 
     id: str = Field(primary_key=True)
     submission_id: str = Field(foreign_key="submission.id")

@@ -37,9 +37,10 @@ class Server(uvicorn.Server):
 async def serve(settings: Settings, listening: socket.socket) -> None:
     """Answer until SIGINT or SIGTERM; answers under way are finished."""
     async with opened(settings) as (reviews, access):
+        app = create_app(reviews, access, settings)
         server = Server(
             uvicorn.Config(
-                create_app(reviews, access, settings),
+                app,
                 access_log=False,
                 log_config=None,
                 server_header=False,
@@ -50,6 +51,7 @@ async def serve(settings: Settings, listening: socket.socket) -> None:
                 h11_max_incomplete_event_size=HEADERS_LIMIT,
             )
         )
+        app.state.stopping = lambda: server.should_exit
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, server.stop)
         await server.serve([listening])

@@ -32,7 +32,7 @@ from starter.web import (
 from starter.web.edge import Edge
 from starter.web.metrics import Metrics
 from starter.web.openapi import describe
-from starter.web.pages import refusals
+from starter.web.pages import live, refusals, verify
 
 ROUTERS = (
     submissions.router,
@@ -89,6 +89,12 @@ def create_app(reviews: Reviews, access: Access, settings: Settings) -> FastAPI:
     app.state.codec_origins = frozenset(
         filter(None, (settings.temporal_ui_url, origin_of(settings.public_url)))
     )
+    app.state.pulse = live.Pulse(
+        lambda: app.state.reviews.latest_entry(), lambda: app.state.stopping()
+    )
+    app.state.stopping = lambda: False
+    app.state.verifying = verify.Counted()
+    app.state.temporal_ui = settings.temporal_ui_url
     app.state.language = settings.language
     app.state.https = https
 

@@ -114,9 +114,13 @@ async def diff(
 
 
 @router.get("/{submission_id}/form.html", responses=refusals(*READS))
-async def form_html(caller: CallerDep, submission_id: IdDep, reviews: ReviewsDep) -> Response:
+async def form_html(
+    request: Request, caller: CallerDep, submission_id: IdDep, reviews: ReviewsDep
+) -> Response:
     """Return the official form, annex 1 or 2, filled in."""
-    return HTMLResponse(await reviews.form_html(caller.person, submission_id), headers=BOXED)
+    site: str = request.app.state.public_url
+    form = await reviews.form_html(caller.person, submission_id, site)
+    return HTMLResponse(form, headers=BOXED)
 
 
 @router.get("/{submission_id}/preview", responses=refusals(*READS))

@@ -4,7 +4,26 @@ They ask `Reviews` as the JSON interface does and add no rules. A part of the pa
 a `router`; it joins `ROUTERS` here and, when people should find it, `frame.NAVIGATION`.
 """
 
-from starter.web.pages import about, assets, factor, inbox, items, oidc, signing
+from starter.web.pages import (
+    about,
+    assets,
+    board,
+    editing,
+    factor,
+    inbox,
+    items,
+    live,
+    oidc,
+    people,
+    register,
+    rules,
+    sending,
+    signing,
+    standing_in,
+    upkeep,
+    verify,
+    writing,
+)
 
 ROUTERS = (
     about.router,
@@ -14,6 +33,17 @@ ROUTERS = (
     factor.router,
     inbox.router,
     items.router,
+    writing.router,
+    editing.router,
+    sending.router,
+    board.router,
+    live.router,
+    register.router,
+    people.router,
+    standing_in.router,
+    rules.router,
+    upkeep.router,
+    verify.router,
 )
 
 __all__ = ["ROUTERS"]

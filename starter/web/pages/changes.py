@@ -4,6 +4,8 @@ import difflib
 from collections.abc import Sequence
 from typing import Any
 
+from review.rules.submissions import figures_in
+
 Json = dict[str, Any]
 Mark = tuple[str, str]  # "same", "gone" or "new", and the text
 LIKE = 0.4  # two lines less alike than this are shown one after the other
@@ -37,6 +39,23 @@ def lines_of(diff: Json) -> list[list[Mark] | int]:
             if old or new:
                 found.append(marks(old, new))
     return found
+
+
+def lines_between(old: str, new: str) -> list[list[Mark] | int]:
+    """Return two bodies' lines as `lines_of` does, before the newer one is anywhere kept."""
+    before, after = old.splitlines(), new.splitlines()
+    matcher = difflib.SequenceMatcher(a=before, b=after, autojunk=False)
+    body = [
+        {"change": tag, "from": before[i1:i2], "to": after[j1:j2]}
+        for tag, i1, i2, j1, j2 in matcher.get_opcodes()
+    ]
+    return lines_of({"body": body})
+
+
+def figures_differ(old: Json, new: Json) -> bool:
+    """Tell whether an edit touches a figure, which makes it substantive (A-16)."""
+    was, is_ = (f"{one['title']}\n{one['body']}" for one in (old, new))
+    return figures_in(was) != figures_in(is_)
 
 
 def paired(old: Sequence[str], new: Sequence[str]) -> list[tuple[str, str]]:

@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
 from jinja2.runtime import Context
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from review.acts.reading import OVERSEERS
 from review.ids import new_id
 from review.texts import text
 from starter.web.pages import assets, shape
@@ -20,6 +21,7 @@ from starter.web.pages.words import N_, messages
 
 TEMPLATES = Path(__file__).parent.parent / "templates"
 WORTH_PACKING = 1_000  # bytes
+SENDERS = ("publisher", "channel_operator", "center_editor", "center_deputy", "center_chief")
 
 
 class Place(NamedTuple):
@@ -32,8 +34,15 @@ class Place(NamedTuple):
 
 NAVIGATION: list[Place] = [
     Place("/", N_("待办")),
+    Place("/write", N_("写稿"), ("info_officer",)),
+    Place("/publishing", N_("发布"), SENDERS),
+    Place("/board", N_("督办台"), tuple(sorted(OVERSEERS))),
+    Place("/items", N_("全部稿件"), tuple(sorted(OVERSEERS))),
+    Place("/rules", N_("规则")),
+    Place("/admin", N_("管理"), ("security_admin", "sysadmin", "auditor")),
+    Place("/delegations", N_("委托")),
 ]
-EVERYBODY_ELSE = (Place("/public/", N_("已发布")),)
+EVERYBODY_ELSE = (Place("/public/", N_("已发布")), Place("/verify", N_("核对发布文本")))
 
 
 @cache
@@ -56,6 +65,7 @@ def environment(language: str) -> Environment:
         "urgency": shape.urgency,
     }
     found.filters["first_up"] = shape.first_up
+    found.filters["lasting"] = partial(shape.length, language=language)
     for name in ("moment", "left", "people"):
         found.filters[name] = partial(getattr(shape, name), language=language)
     return found

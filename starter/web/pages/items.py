@@ -18,7 +18,7 @@ from review.rules.errors import MalformedError, NotFoundError, RuleError
 from review.rules.values import Category, Level
 from starter.reviews import Reviews
 from starter.web.dependencies import ID, IdDep, ReviewsDep
-from starter.web.pages import changes, effects
+from starter.web.pages import changes, editing, effects, sending
 from starter.web.pages.banners import banner_of
 from starter.web.pages.frame import go, rendered
 from starter.web.pages.refusals import told
@@ -49,11 +49,23 @@ ACTS = {  # the acts with a form of their own, and the fields they take from it
     "set_category": ("category", "level", "reason"),
     "hold": ("reason",),
     "release": (),
+    "withdraw": ("reason",),
+    "urge": ("step", "unit"),
+    "waive": ("finding", "reason"),
+    "retract": ("channels", "reason"),
+    "ratify_retraction": ("reason",),
+    "retry_channel": ("channel",),
+    "resolve_unknown": ("channel", "published"),
+    "renew_authorisation": ("reason",),
 }
+ABOUT_A_PART = ("waive", "retry_channel", "resolve_unknown")  # offered beside what they are about
 ANYONE = re.compile(r"[A-Za-z0-9_.-]{1,120}")
 UNCHANGED = ("not_found", "not_signed_in")  # no page of the item could be shown
 
-ActName = Literal["comment", "transfer", "set_category", "hold", "release"]
+ActName = Literal[
+    "comment", "transfer", "set_category", "hold", "release", "withdraw", "urge", "waive",
+    "retract", "ratify_retraction", "retry_channel", "resolve_unknown", "renew_authorisation",
+]  # fmt: skip
 StepQuery = Annotated[str | None, Query(pattern=r"^[a-z0-9_]{1,60}$")]
 UnitQuery = Annotated[str | None, Query(pattern=r"^[A-Za-z0-9_.-]{0,120}$")]
 
@@ -91,11 +103,15 @@ async def preview(
 
 
 @router.get("/{submission_id}/site.css")
-async def site_css(visitor: VisitorDep, submission_id: IdDep) -> Response:
-    """Return the published site's own style, which a preview asks for beside it."""
+async def site_css(submission_id: IdDep) -> Response:
+    """Return the published site's own style, which a preview asks for beside it.
+
+    A boxed preview belongs to no site and sends no cookie; the style is anybody's to read.
+    """
     style = files("activities").joinpath("templates", "site", "site.css")
     content = await asyncio.to_thread(style.read_bytes)
-    return Response(content, media_type="text/css; charset=utf-8")
+    headers = {"Cross-Origin-Resource-Policy": "cross-origin"}
+    return Response(content, media_type="text/css; charset=utf-8", headers=headers)
 
 
 @router.post("/{submission_id}/decisions")
@@ -136,11 +152,14 @@ async def act_page(
     reviews: ReviewsDep,
     step: StepQuery = None,
     unit: UnitQuery = None,
+    finding: UnitQuery = None,
+    channel: UnitQuery = None,
 ) -> Response:
     """Show the form of one act."""
     values = await act_values(request, visitor, reviews, submission_id, act, step, unit)
+    about = {"finding": [finding or ""], "channel": [channel or ""], "channels": [channel or ""]}
     return rendered(
-        request, "act.html", visitor, **values, typed=Sent({}), key=new_id(), refusal=None
+        request, "act.html", visitor, **values, typed=Sent(about), key=new_id(), refusal=None
     )
 
 
@@ -156,7 +175,9 @@ async def do_act(
     """Do one act; a form sent twice does it once."""
     key = sent.one("key")
     key = key if ID.fullmatch(key) else new_id()
-    given = {name: sent.one(name) for name in ACTS[act] if sent.one(name)}
+    given: Json = {name: sent.one(name) for name in ACTS[act] if sent.one(name)}
+    if "channels" in given:
+        given["channels"] = list(sent.all("channels"))
     try:
         asked = ActRequest.model_validate({"act": act} | given)
         await reviews.act(visitor.person, submission_id, asked, key=key, way_in=WAY_IN)
@@ -197,7 +218,9 @@ async def seen(
     change = None
     if base is not None:
         change = await change_of(reviews, visitor, item, base[1])
-    names = {channel["id"]: channel["name"] for channel in await reviews.channels(visitor.person)}
+    channels = await reviews.channels(visitor.person)
+    names = {channel["id"]: channel["name"] for channel in channels}
+    proofs = offer["unit"] if offer is not None and offer["proof"] == 3 else None
     return {
         "item": item,
         "offer": offer,
@@ -210,7 +233,23 @@ async def seen(
         "bases": bases,
         "base": base,
         "change": change,
-        "acts": [act for act in ACTS if act in item["allowed_actions"]],
+        "acts": [
+            act
+            for act in ACTS
+            if act in item["allowed_actions"]
+            and act not in ABOUT_A_PART
+            and sending.has_point(visitor, item, act)
+        ],
+        "edit_mode": editing.mode_of(visitor, item),
+        "latest": sending.latest(item),
+        "proofed": [
+            one["id"] for one in channels if proofs is not None and one["operator_unit"] == proofs
+        ],
+        "may_waive": [
+            one["id"]
+            for one in item["findings"]
+            if "waive" in item["allowed_actions"] and sending.waives(visitor, one)
+        ],
         "decision_id": new_id(),
     }
 
@@ -267,8 +306,11 @@ async def act_values(
     item = await reviews.submission(visitor.person, submission_id, language, ask_engine=False)
     offer = effects.offered(item, step, unit) or effects.offered(item, None, None)
     others = effects.planned(item, offer)["people"] if offer else []
+    names = {channel["id"]: channel["name"] for channel in await reviews.channels(visitor.person)}
     return {
         "item": item,
+        "channel_names": names,
+        "latest": sending.latest(item),
         "act": act,
         "offer": offer,
         "others": [one for one in others if one["id"] != visitor.person.id],

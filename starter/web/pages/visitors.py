@@ -2,7 +2,7 @@
 
 import asyncio
 import hmac
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 from urllib.parse import parse_qs, urlsplit
@@ -113,14 +113,23 @@ async def read_form(request: Request) -> Sent:
         )  # fmt: skip
     except ValueError:
         raise MalformedError(errors=[{"field": "form", "message": "not_utf8"}]) from None
-    fields = {
+    return as_sent(fields)
+
+
+def as_sent(fields: Mapping[str, Sequence[str]]) -> Sent:
+    """Return a form's fields with plain line ends.
+
+    Raises:
+        MalformedError: With characters that no ledger can keep.
+    """
+    plain = {
         name: [value.replace("\r\n", "\n").replace("\r", "\n") for value in values]
         for name, values in fields.items()
     }
-    for name, values in fields.items():
+    for name, values in plain.items():
         if UNPRINTABLE.search(name) or any(UNPRINTABLE.search(value) for value in values):
             malformed(name[:100], "unprintable")
-    return Sent(fields)
+    return Sent(plain)
 
 
 async def sent_of(request: Request, visitor: Annotated[Visitor, Depends(visitor_of)]) -> Sent:
@@ -141,10 +150,15 @@ async def enrolling_sent_of(
 
 async def _proved(request: Request, visitor: Visitor) -> Sent:
     sent = await read_form(request)
+    prove(request, visitor, sent)
+    return sent
+
+
+def prove(request: Request, visitor: Visitor, sent: Sent) -> None:
+    """Refuse a form that is not ours, by the session's token."""
     given = request.headers.get(CSRF_HEADER) or sent.one("csrf")
     if not hmac.compare_digest(given.encode(), visitor.csrf.encode()):
         raise NotAllowedError(why="csrf")
-    return sent
 
 
 def by_htmx(request: Request) -> bool:

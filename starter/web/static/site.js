@@ -64,6 +64,11 @@
 
   /* An answer that did not come: the form stays as it is, and says so. */
   function unanswered(event) {
+    if (event.detail.elt.matches("[data-look]")) {
+      if (event.type === "htmx:sendAbort") { return; }
+      each("[data-unsaved]", function (part) { part.hidden = false; });
+      return;
+    }
     var form = event.detail.elt.closest("form");
     each("[data-retry]", function (part) { part.hidden = false; part.scrollIntoView({ block: "nearest" }); }, form || document);
   }
@@ -87,4 +92,107 @@
   document.addEventListener("htmx:afterSwap", function (event) { livened(event.detail.target); livened(document); });
 
   livened(document);
+})();
+
+/* --- writing: marks under the text, one-click mending, and what the server may not keep --- */
+(function () {
+  "use strict";
+
+  var form = document.getElementById("write");
+  if (!form) { return; }
+  var KEY = "typed:" + form.dataset.remember;
+  var APART = ["csrf", "key", "digest", "version", "attachment", "file"];
+
+  function field(name) {
+    var found = form.elements[name];
+    return found && found.setRangeText ? found : null;
+  }
+
+  /* A mark stands only while the text is the one that was checked. */
+  function paint() {
+    document.querySelectorAll("[data-under]").forEach(function (under) {
+      var typed = field(under.dataset.under);
+      var marks = document.querySelector('[data-marks="' + under.dataset.under + '"]');
+      if (marks && marks.content.textContent === typed.value) {
+        under.replaceChildren(marks.content.cloneNode(true), "\n");
+      } else {
+        under.replaceChildren();
+      }
+      follow(under, typed);
+    });
+  }
+
+  function follow(under, typed) {
+    under.scrollTop = typed.scrollTop;
+    under.scrollLeft = typed.scrollLeft;
+  }
+
+  /* The server counts characters, the browser halves of some of them. */
+  function place(text, characters) {
+    return Array.from(text).slice(0, characters).join("").length;
+  }
+
+  function mend(button) {
+    var typed = field(button.dataset.mend);
+    if (!typed) { return false; }
+    var start = place(typed.value, Number(button.dataset.start));
+    var end = place(typed.value, Number(button.dataset.end));
+    if (typed.value.slice(start, end) !== button.dataset.is) { return false; }
+    typed.setRangeText(button.dataset.with, start, end, "end");
+    typed.dispatchEvent(new Event("input", { bubbles: true }));
+    button.disabled = true;
+    typed.focus();
+    return true;
+  }
+
+  function remember() {
+    var kept = Array.from(new FormData(form)).filter(function (one) {
+      return typeof one[1] === "string" && APART.indexOf(one[0]) < 0;
+    });
+    try { sessionStorage.setItem(KEY, JSON.stringify(kept)); } catch (error) { /* full or forbidden */ }
+  }
+
+  function forget() {
+    try { sessionStorage.removeItem(KEY); } catch (error) { /* forbidden */ }
+  }
+
+  function recall() {
+    var kept = null;
+    try { kept = JSON.parse(sessionStorage.getItem(KEY)); } catch (error) { return; }
+    if (!kept) { return; }
+    Array.from(form.elements).forEach(function (one) {
+      if (!one.name || APART.indexOf(one.name) >= 0 || one.type === "submit") { return; }
+      var values = kept.filter(function (pair) { return pair[0] === one.name; }).map(function (pair) { return pair[1]; });
+      if (one.type === "checkbox" || one.type === "radio") {
+        one.checked = values.indexOf(one.value) >= 0;
+      } else if (values.length && one.type !== "file") {
+        one.value = values[0];
+      }
+    });
+    field("body").dispatchEvent(new Event("input", { bubbles: true }));
+  }
+
+  document.addEventListener("input", function (event) {
+    if (event.target.dataset.marked) { paint(); }
+  });
+  document.addEventListener("scroll", function (event) {
+    if (event.target.dataset && event.target.dataset.marked) {
+      follow(document.querySelector('[data-under="' + event.target.dataset.marked + '"]'), event.target);
+    }
+  }, true);
+  document.addEventListener("click", function (event) {
+    var button = event.target.closest("[data-mend]");
+    if (button && mend(button)) { event.preventDefault(); }
+  });
+  document.addEventListener("htmx:afterSettle", function () {
+    var look = document.getElementById("look");
+    paint();
+    document.querySelector("[data-kept]").replaceChildren(look.querySelector(".kept").cloneNode(true));
+    if (look.dataset.saved === "no") { remember(); }
+    if (look.dataset.saved === "yes") { forget(); }
+  });
+  form.addEventListener("submit", forget);
+
+  if (document.querySelector(".refusal")) { remember(); } else if (form.dataset.remember === "write") { recall(); }
+  paint();
 })();

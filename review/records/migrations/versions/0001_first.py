@@ -208,6 +208,17 @@ def upgrade() -> None:
     op.create_index(op.f("ix_delegation_from_id"), "delegation", ["from_id"], unique=False)
     op.create_index(op.f("ix_delegation_to_id"), "delegation", ["to_id"], unique=False)
     op.create_table(
+        "draft",
+        sa.Column("person_id", sa.String(), nullable=False),
+        sa.Column("typed", sa.JSON(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["person_id"],
+            ["person.id"],
+        ),
+        sa.PrimaryKeyConstraint("person_id"),
+    )
+    op.create_table(
         "notice",
         sa.Column("id", sa.String(), nullable=False),
         sa.Column("key", sa.String(), nullable=False),
@@ -291,6 +302,20 @@ def upgrade() -> None:
     )
     op.create_index("ix_grant_role", "role_grant", ["role", "unit_id"], unique=False)
     op.create_index(op.f("ix_role_grant_person_id"), "role_grant", ["person_id"], unique=False)
+    op.create_table(
+        "saved_view",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("person_id", sa.String(), nullable=False),
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("query", sa.Text(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["person_id"],
+            ["person.id"],
+        ),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("person_id", "name"),
+    )
     op.create_table(
         "second_factor",
         sa.Column("person_id", sa.String(), nullable=False),
@@ -542,6 +567,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("submission_id", "channel", "generation"),
     )
+    op.create_index("ix_publication_state", "publication", ["state", "at"], unique=False)
     op.create_table(
         "remark",
         sa.Column("id", sa.String(), nullable=False),

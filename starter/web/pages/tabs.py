@@ -1,0 +1,23 @@
+"""The administrators' pages beside each other, and who finds which."""
+
+from review.acts.upkeep import READERS, TENDERS
+from review.rules.values import Role
+from starter.web.pages.frame import Place
+from starter.web.pages.visitors import Visitor
+from starter.web.pages.words import N_
+
+ROSTER = (Role.SECURITY_ADMIN, Role.SYSADMIN, Role.AUDITOR)
+TABS = (
+    Place("/admin/people", N_("人员与岗位"), ROSTER),
+    Place("/delegations", N_("委托")),
+    Place("/rules", N_("规则")),
+    Place("/rules/changes", N_("规则变更")),
+    Place("/admin/lists", N_("词表与日历")),
+    Place("/admin/audit", N_("审计"), tuple(sorted(READERS))),
+    Place("/admin/health", N_("运行情况"), tuple(sorted(TENDERS))),
+)
+
+
+def tabs_of(visitor: Visitor) -> list[Place]:
+    """Return the pages that a visitor's roles may read."""
+    return [tab for tab in TABS if not tab.roles or visitor.has(*tab.roles)]
