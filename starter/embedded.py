@@ -414,7 +414,7 @@ def _set_up_ledger(settings: Settings, demo: bool) -> None:
         key = None if demo else ledger.write(make_first_key, now)
         ledger.close()
         if key is not None:
-            print(text("start.first_key", settings.language, key=key), flush=True)
+            print(text("start.first_key", settings.language, key=key), file=sys.stderr, flush=True)
     except (SQLAlchemyError, CommandError, OSError) as error:
         raise StartError("ledger_failed", why=str(error).partition("\n")[0]) from error
     if demo:
