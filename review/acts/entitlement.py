@@ -285,17 +285,12 @@ def _stood_in(session: Session, item: Item, decision: Decision) -> bool:
 
 def refresh_open_steps(session: Session, person_ids: set[str], now: datetime) -> None:
     """Ask anew on every open step, after the roster changed for these people."""
+    asked = select(StepPerson.step_id).where(col(StepPerson.person_id).in_(person_ids))
     open_steps = session.exec(
         select(Step)
-        .join(StepPerson, col(StepPerson.step_id) == col(Step.id), isouter=True)
         .where(Step.state == StepState.OPEN)
-        .where(
-            or_(
-                col(StepPerson.person_id).in_(person_ids),
-                col(Step.role).in_(_roles(session, person_ids)),
-            )
-        )
-        .distinct()
+        .where(or_(col(Step.id).in_(asked), col(Step.role).in_(_roles(session, person_ids))))
+        .order_by(col(Step.submission_id), col(Step.id))
     ).all()
     for step in open_steps:
         ask(session, Item.locked(session, step.submission_id), step, now)

@@ -17,7 +17,7 @@ from review.rules.errors import NotFoundError, TooLargeError, TooManyError, Unsu
 from review.uploads import LARGEST
 from starter.web.bodies import malformed
 from starter.web.dependencies import ID, CallerDep, KeyDep, ReviewsDep
-from starter.web.openapi import READS, WRITES, refusals
+from starter.web.openapi import READS, WRITES, gives, refusals
 from starter.web.problems import Answer, findings_in, language_for
 from starter.web.submissions import BOXED
 
@@ -171,7 +171,7 @@ async def attach(request: Request, caller: CallerDep, reviews: ReviewsDep, key: 
     return Answer(findings_in(taken, language_for(request)), 201)
 
 
-@router.get("/{attachment_id}", responses=refusals(*READS, 409))
+@router.get("/{attachment_id}", responses=refusals(*READS, 409), **gives("*/*"))
 async def attachment(
     caller: CallerDep,
     attachment_id: Annotated[str, Path(description="An attachment's id.")],

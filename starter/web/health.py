@@ -6,7 +6,7 @@ from starlette.responses import Response
 
 from starter.web.dependencies import ReviewsDep
 from starter.web.metrics import Metrics
-from starter.web.openapi import refusals
+from starter.web.openapi import gives, refusals
 from starter.web.problems import Answer, language_for, problem
 
 router = APIRouter(tags=["health"])
@@ -33,7 +33,7 @@ async def readyz(request: Request, reviews: ReviewsDep) -> Answer:
     return Answer({"ready": True, "parts": shown})
 
 
-@router.get("/metrics")
+@router.get("/metrics", **gives("text/plain"))
 async def metrics(request: Request) -> Response:
     """Counts and times for Prometheus; no content, no names."""
     counted: Metrics = request.app.state.metrics

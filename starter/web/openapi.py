@@ -6,6 +6,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
+from starlette.responses import Response
 
 from review import requests as bodies
 from review.texts import text
@@ -48,6 +49,16 @@ def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
         }
         for status in sorted(statuses)
     }
+
+
+def gives(*media_types: str) -> dict[str, Any]:
+    """Return how a route says what it answers with, where that is not JSON.
+
+    It names no `response_class` with a media type of its own beside.
+    """
+    shape = {"schema": {"type": "string", "format": "binary"}}
+    content = dict.fromkeys(media_types, shape)
+    return {"response_class": Response, "openapi_extra": {"responses": {"200": {"content": content}}}}
 
 
 def describe(app: FastAPI, extra_models: tuple[type[BaseModel], ...]) -> dict[str, Any]:

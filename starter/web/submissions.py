@@ -21,7 +21,7 @@ from starter.web.dependencies import (
     listing,
     moment_of,
 )
-from starter.web.openapi import READS, WRITES, refusals, takes
+from starter.web.openapi import READS, WRITES, gives, refusals, takes
 from starter.web.problems import Answer, findings_in, language_for
 
 router = APIRouter(prefix="/api/v1/submissions", tags=["submissions"])
@@ -113,7 +113,7 @@ async def diff(
     return Answer(await reviews.diff(caller.person, submission_id, from_, to))
 
 
-@router.get("/{submission_id}/form.html", responses=refusals(*READS))
+@router.get("/{submission_id}/form.html", responses=refusals(*READS), **gives("text/html"))
 async def form_html(
     request: Request, caller: CallerDep, submission_id: IdDep, reviews: ReviewsDep
 ) -> Response:
@@ -123,7 +123,9 @@ async def form_html(
     return HTMLResponse(form, headers=BOXED)
 
 
-@router.get("/{submission_id}/preview", responses=refusals(*READS))
+@router.get(
+    "/{submission_id}/preview", responses=refusals(*READS), **gives("text/html", "text/plain")
+)
 async def preview(
     caller: CallerDep,
     submission_id: IdDep,

@@ -39,8 +39,8 @@ NAVIGATION: list[Place] = [
     Place("/board", N_("督办台"), tuple(sorted(OVERSEERS))),
     Place("/items", N_("全部稿件"), tuple(sorted(OVERSEERS))),
     Place("/rules", N_("规则")),
-    Place("/admin", N_("管理"), ("security_admin", "sysadmin", "auditor")),
     Place("/delegations", N_("委托")),
+    Place("/admin", N_("管理"), ("security_admin", "sysadmin", "auditor")),
 ]
 EVERYBODY_ELSE = (Place("/public/", N_("已发布")), Place("/verify", N_("核对发布文本")))
 

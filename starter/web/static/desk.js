@@ -70,6 +70,10 @@
     if (opener) { opener.focus(); }
   }
 
+  document.querySelectorAll(".places [aria-current], .tabs [aria-current]").forEach(function (place) {
+    place.scrollIntoView({ block: "nearest", inline: "center", behavior: "instant" });
+  });
+
   picked();
   start();
 })();
