@@ -185,6 +185,10 @@ class Reviews:
         answer = await self._do(person, "act", request, key, way_in, act, submission_id)
         return await self._delivered(submission_id, answer)
 
+    def may_submit(self, person: Person) -> None:
+        """Refuse before anything is read or kept whoever submits no texts."""
+        submitting.unit_of(person)
+
     def may_attach(self, person: Person) -> None:
         """Refuse before a byte is read whoever writes no texts."""
         attaching.require_uploader(person)

@@ -222,8 +222,9 @@ def _delegate(doing: Doing) -> dict[str, Any]:
         raise MalformedError(errors=[{"field": "to", "message": "unknown_person"}])
     if other.id == doing.person.id:
         raise RefusedError("separation_of_duties")
-    if {held.role for held in other.roles} & APART:
-        raise RefusedError("roles_apart", name=other.username)
+    for one in (doing.person, other):
+        if {held.role for held in one.roles} & APART:
+            raise RefusedError("roles_apart", name=one.username)
     if request.until is None or request.until <= doing.now:
         raise MalformedError(errors=[{"field": "until", "message": "moment_in_past"}])
     doing.session.add(

@@ -228,7 +228,7 @@ def inbox(session: Session, person: Person, limit: int, after: str | None, now: 
     )
     if after:
         last = session.get(Step, after)
-        if last is None:
+        if last is None or last.due_at is None:
             raise MalformedError(errors=[{"field": "after", "message": "unknown_value"}])
         statement = statement.where(
             or_(

@@ -58,7 +58,8 @@ def gives(*media_types: str) -> dict[str, Any]:
     """
     shape = {"schema": {"type": "string", "format": "binary"}}
     content = dict.fromkeys(media_types, shape)
-    return {"response_class": Response, "openapi_extra": {"responses": {"200": {"content": content}}}}
+    extra = {"responses": {"200": {"content": content}}}
+    return {"response_class": Response, "openapi_extra": extra}
 
 
 def describe(app: FastAPI, extra_models: tuple[type[BaseModel], ...]) -> dict[str, Any]:

@@ -45,6 +45,7 @@ async def take(
 
     A refusal shows the form again with everything that was typed.
     """
+    reviews.may_submit(visitor.person)
     typed, deed = manuscript.typed_of(sent), sent.one("do")
     deed, _, about = deed.partition(":")
     if deed == "discard":
@@ -83,6 +84,7 @@ async def look(
     request: Request, visitor: VisitorDep, sent: SentDep, reviews: ReviewsDep
 ) -> Response:
     """Check what is being typed, and keep it when nothing in it stops it."""
+    reviews.may_submit(visitor.person)
     typed = manuscript.typed_of(sent)
     saved = await keep(visitor, reviews, typed)
     values = await beside(request, visitor, reviews, typed)
@@ -92,6 +94,7 @@ async def look(
 @router.post("/files")
 async def add_file(request: Request, visitor: VisitorDep, reviews: ReviewsDep) -> Response:
     """Take a file into the text that is being written."""
+    reviews.may_submit(visitor.person)
     try:
         sent, typed = await manuscript.with_file(request, visitor, reviews)
     except manuscript.Refused as refused:
