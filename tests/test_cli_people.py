@@ -141,10 +141,10 @@ def test_first_start_prints_a_key_once(tmp_path, capsys):
     settings.data.mkdir()
 
     embedded._set_up_ledger(settings, False)
-    first = capsys.readouterr().out
+    first = capsys.readouterr().err
     embedded._set_up_ledger(settings, False)
 
-    assert first.count("first_") == 1 and capsys.readouterr().out == ""
+    assert first.count("first_") == 1 and "first_" not in "".join(capsys.readouterr())
     ledger = Ledger(settings.ledger_url)
     key = "first_" + first.split("first_")[1].strip()
     person_id = Access(ledger).use_first_key(key, "wangfang", "王芳", "a long passphrase")

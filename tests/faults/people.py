@@ -150,6 +150,14 @@ class Office:
         key = f"{entry['id']}.{entry['step']}.{entry['step_round']}.{who}"
         if self.journal.status(key) or key in self._busy:
             return
+        seen: list[str] = []
+        if entry["findings"]:
+            item = await self.look(who, f"/api/v1/submissions/{entry['id']}")
+            if item is None:
+                return  # nobody answered: what was not seen is not ticked, so not decided either
+            seen = [one["id"] for one in item["findings"] if one["severity"] == "warn"]
+        if key in self._busy:
+            return
         self._busy.add(key)
         body: dict[str, Any] = {
             "step": entry["step"],
@@ -157,11 +165,8 @@ class Office:
             "digest": entry["digest"],
             "round": entry["step_round"],
             "checklist": CHECKLIST if entry["step"] == "unit_review" else {},
+            "findings_seen": seen,
         }
-        if entry["findings"]:
-            item = await self.look(who, f"/api/v1/submissions/{entry['id']}") or {"findings": []}
-            seen = [one["id"] for one in item["findings"] if one["severity"] == "warn"]
-            body["findings_seen"] = seen
         if entry["step_round"] == 1 and self._random.random() < RETURNED_SHARE:
             body |= {"verdict": "return", "reason_code": "wording", "opinion": "请核对表述。"}
         path = f"/api/v1/submissions/{entry['id']}/decisions"
