@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from sqlmodel import Session, select
@@ -10,7 +10,14 @@ from sqlmodel import Session, select
 from review.acts import notices
 from review.acts.acting_terms import TERMS, role_for, waiving_role
 from review.acts.authorising import authorise, full_version
-from review.acts.clocks import drop, schedule, set_by_person, start_step_clock, unfired
+from review.acts.clocks import (
+    drop,
+    give_back,
+    schedule,
+    set_by_person,
+    start_step_clock,
+    unfired,
+)
 from review.acts.deciding import close_open_steps, decide
 from review.acts.editing import position_of, write_version
 from review.acts.entitlement import ask, capacity
@@ -34,7 +41,6 @@ from review.rules.errors import (
     RefusedError,
 )
 from review.rules.plans import ADD_SIGNER, CERTIFY, RECONFIRM, PlannedStep
-from review.rules.policy import Length
 from review.rules.values import (
     Category,
     Level,
@@ -261,8 +267,7 @@ def _set_category(doing: Doing) -> dict[str, Any]:
             raise NotAllowedError(act="set_category", needs="lower")
         doing.role = str(lowering[0])
         doing.need("reason")
-        final = [s for s in item.case.current_steps() if s.tier == 3]
-        if any(s.state != StepState.WAITING for s in final):
+        if any(s.tier == 3 and s.opened_at is not None for s in item.steps):  # in any round
             raise RefusedError("final_review_began")
     elif doing.role not in item.policy.raise_roles:
         raise NotAllowedError(act="set_category", needs="raise")
@@ -313,32 +318,19 @@ def _hold(doing: Doing) -> None:
 
 
 def _release(doing: Doing) -> dict[str, Any] | None:
-    """Go on; an open step gets the time back that the hold took from it.
+    """Go on; what was still to come gets the time back that the hold took from it.
 
     What was held at the last door and still stands goes back to the second proof to be mended.
     """
-    row, calendar = doing.item.row, doing.calendar()
+    row = doing.item.row
     held_at = row.held_at or doing.now
     row.status, row.held_status, row.held_at = row.held_status, "", None
+    give_back(doing.item, doing.calendar(), held_at, doing.now)
     if must_be_mended(doing.session, doing.item):
         proof = min(s.position for s in doing.item.case.current_steps() if s.proof == 2)
         doing.item.restart_from(proof, doing.now, "findings")
         row.status, row.ended_at = Status.IN_REVIEW, None
         return {"restarted": True}
-    work = doing.item.policy.profiles[Profile(row.profile)].clock == "work"
-    for step in doing.item.steps:
-        if step.state != StepState.OPEN or step.due_at is None or step.due_at <= held_at:
-            continue
-        if work:
-            left = calendar.working_time(held_at, step.due_at) / timedelta(hours=1)
-            due_at = (
-                calendar.after(doing.now, Length(amount=left, unit="wh"), "work")
-                if left > 0
-                else calendar.next_working(doing.now)
-            )
-        else:
-            due_at = step.due_at + (doing.now - held_at)
-        start_step_clock(doing.item, step, calendar, doing.now, due_at)
     return None
 
 

@@ -1,6 +1,6 @@
 """The clocks of an item and its steps: milestone rows, written by the calendar in force."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import bindparam
@@ -112,6 +112,46 @@ def start_item_clock(item: Item, calendar: Calendar, now: datetime) -> None:
     prefix = f"{row.profile}:{row.round}:"
     for one in deadlines.item_milestones(item.policy, row.profile, anchor(item), calendar):
         schedule(item, "", one.kind, prefix + one.mark, one.at, **one.shown)
+
+
+def give_back(item: Item, calendar: Calendar, held_at: datetime, now: datetime) -> None:
+    """Give back what a hold took: nothing that was still to come rings for a time nobody had.
+
+    The whole item's limit moves on the working clock alone: an incident's runs from the event,
+    whatever people do about it (3.2).
+    """
+    row = item.row
+    if item.policy.profiles[Profile(row.profile)].clock == "work" and (
+        row.due_at is None or row.due_at > held_at
+    ):
+        began = later(calendar, "work", anchor(item), held_at, now)
+        row.details = row.details | {"clock_from": began.isoformat()}
+        if row.due_at is not None:
+            start_item_clock(item, calendar, now)
+    for step in item.steps:
+        if step.state != StepState.OPEN or step.due_at is None:
+            continue
+        clock = str(item.policy.profiles[Profile(row.profile)].clock)
+        if step.due_at > held_at:
+            due_at = later(calendar, clock, step.due_at, held_at, now)
+            start_step_clock(item, step, calendar, now, due_at)
+            continue
+        for milestone in unfired(item):
+            if milestone.step_id == step.id and milestone.at > held_at:
+                milestone.at = later(calendar, clock, milestone.at, held_at, now)
+                item.session.add(milestone)
+
+
+def later(
+    calendar: Calendar, clock: str, moment: datetime, held_at: datetime, now: datetime
+) -> datetime:
+    """Return a moment moved by a hold: by the working time that it took, or by all of it."""
+    if clock != "work":
+        return moment + (now - held_at)
+    taken = calendar.working_time(held_at, now) / timedelta(hours=1)
+    if taken <= 0:
+        return moment
+    return calendar.after(moment, Length(amount=taken, unit="wh"), "work")
 
 
 def start_step_clock(

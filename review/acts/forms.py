@@ -1,17 +1,18 @@
 """The official form of an item, annex 1 or 2, filled from its decisions (R4.2, RA1, RA2)."""
 
+from datetime import datetime
 from functools import cache
 from zoneinfo import ZoneInfo
 
 import segno
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
-from sqlmodel import Session
+from sqlmodel import Session, col, select
 
 from review.acts.authorising import full_version
 from review.acts.item import Item
 from review.records.people import names
-from review.records.tables import Decision, Unit
+from review.records.tables import Decision, Remark, Unit
 from review.rules.values import Profile
 from review.texts import text
 
@@ -48,23 +49,39 @@ def form_html(session: Session, item: Item, language: str = "zh", *, site: str =
     version = full_version(session, row.id, row.version)
     form = item.policy.profiles[Profile(row.profile)].form
     approvals = [d for d in item.case.approvals() if isinstance(d, Decision)]
-    people = names(session, {row.author_id, *(d.person_id for d in approvals)})
+    late = session.exec(
+        select(Remark)
+        .where(Remark.submission_id == row.id, Remark.kind == "late_opinion")
+        .order_by(col(Remark.at))
+    ).all()
+    people = names(session, {row.author_id, *(d.person_id for d in (*approvals, *late))})
     zone = ZoneInfo(item.policy.timezone)
 
-    def opinion(decision: Decision) -> dict[str, str]:
-        day = decision.at.astimezone(zone)
-        acting = text("form.acting", language) if decision.acting_for_id else ""
+    def signed(words: str, person_id: str, at: datetime, mark: str = "") -> dict[str, str]:
+        day = at.astimezone(zone)
         return {
-            "text": decision.opinion or text(f"verdict.{decision.verdict}", language),
-            "name": people[decision.person_id]["name"] + acting,
+            "text": words,
+            "name": people[person_id]["name"] + (text(mark, language) if mark else ""),
             "on": text("form.date", language, year=day.year, month=day.month, day=day.day),
         }
+
+    def opinion(decision: Decision) -> dict[str, str]:
+        words = decision.opinion or text(f"verdict.{decision.verdict}", language)
+        acting = "form.acting" if decision.acting_for_id else ""
+        return signed(words, decision.person_id, decision.at, acting)
+
+    def opinions(key: str) -> list[dict[str, str]]:
+        """What was said at a step, then what was signed later for one that was skipped (A-1)."""
+        return [
+            *(opinion(d) for d in approvals if d.key == key),
+            *(signed(o.text, o.person_id, o.at, "form.late") for o in late if o.step_key == key),
+        ]
 
     head = next((d for d in approvals if d.tier == 1), None)
     boxes = [
         {
             "name": text(label, language),
-            "opinions": [opinion(d) for key in keys for d in approvals if d.key == key],
+            "opinions": [one for key in keys for one in opinions(key)],
         }
         for label, keys in BOXES[form]
     ]

@@ -7,6 +7,9 @@ from typing import Any
 import pytest
 
 from review.acts.adopting import adopt_policy
+from review.acts.clocks import milestones
+from review.acts.forms import form_html
+from review.acts.item import Item
 from review.packs import builtin_pack, load_pack
 from review.records.engine import Ledger
 from review.records.tables import Delegation, PersonRow, Publication, Unit
@@ -127,6 +130,49 @@ def test_hold_gives_an_emergency_the_wall_time_back(quick_ledger):
     assert course.turn().open_steps[0].due_at == due + timedelta(hours=20)
 
 
+def test_hold_moves_the_working_limit_and_its_alarms_by_the_working_time_it_took(quick_ledger):
+    course = Course(quick_ledger)
+    step = course.turn().open_steps[0]
+    limit = course.row().due_at
+
+    course.act("chief", "hold", reason="x")
+    course.wait(days=7)  # five working days of seven hours
+    course.act("chief", "release")
+
+    again = course.turn().open_steps[0]
+    assert course.row().due_at == limit + timedelta(days=7)
+    assert again.due_at == step.due_at + timedelta(days=7)
+    with course.ledger.reading() as session:
+        assert not [m for m in milestones(Item.seen(session, course.id)) if m.fired_at]
+
+
+def test_hold_leaves_the_limit_that_an_event_set(quick_ledger):
+    """3.2: what a wildfire's five hours count from is the fire."""
+    course = Course(quick_ledger, "fire_info", **GRAVE)
+    course.turn()
+    limit = course.row().due_at
+
+    course.act("bureau_chief", "hold", reason="x")
+    course.wait(hours=2)
+    course.act("bureau_chief", "release")
+
+    assert course.row().due_at == limit
+
+
+def test_hold_gives_an_overdue_step_the_time_before_its_next_mark(quick_ledger):
+    course = Course(quick_ledger)
+    course.turn()
+    while not course.turn().overdue:
+        course.wait(hours=1)
+    before = course.turn().next_at
+
+    course.act("chief", "hold", reason="x")
+    course.wait(days=14)
+    course.act("chief", "release")
+
+    assert course.turn().next_at == before + timedelta(days=14)
+
+
 def test_deadline_is_never_set_past_the_whole_items(quick_ledger):
     """Requirements 1.8: 延期 never past the whole-item limit."""
     course = Course(quick_ledger)
@@ -180,6 +226,20 @@ def test_nothing_is_lowered_once_the_final_review_began(quick_ledger):
     """A-7."""
     course = Course(quick_ledger, category="important")
     course.run("final_review")
+
+    with pytest.raises(RefusedError) as refused:
+        course.act("chief", "set_category", category="work_news", reason="x")
+
+    assert refused.value.code == "final_review_began"
+
+
+def test_nothing_is_lowered_in_a_later_round_either(quick_ledger):
+    """A-7: the final review of a first round began it, though a return made a second one."""
+    course = Course(quick_ledger, category="important")
+    course.run("final_review")
+    chief = course.usual("final_review", "")
+    course.decide(chief, "final_review", **RETURN, return_to="second_review")
+    course.turn()
 
     with pytest.raises(RefusedError) as refused:
         course.act("chief", "set_category", category="work_news", reason="x")
@@ -333,9 +393,12 @@ def test_late_opinion_is_for_what_was_skipped_by_whom_it_was_asked(quick_ledger)
 
     with pytest.raises(NotYourStepError):
         course.act("editor_a", "late_opinion", step="office_opinion", opinion="同意")
-    course.act("reviewer_b", "late_opinion", step="office_opinion", opinion="同意")
+    course.act("reviewer_b", "late_opinion", step="office_opinion", opinion="同意，已核密级。")
 
     assert published(course)
+    with course.ledger.reading() as session:
+        form = form_html(session, Item.seen(session, course.id))
+    assert "同意，已核密级。" in form and "（补签）" in form
 
 
 # --- publishing ---------------------------------------------------------------------------------

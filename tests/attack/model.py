@@ -816,7 +816,7 @@ class Model:
                 raise Refused("not_allowed")
             if not reason:
                 raise Refused("malformed")
-            if any(r.key == FINAL and r.state != "waiting" for r in item.current()):
+            if any(r.key == FINAL and r.opened is not None for r in item.rows):
                 raise Refused("final_review_began")
         item.category, item.level = category, level
         if category in ("emergency", "public_opinion") and item.anchor is None:
