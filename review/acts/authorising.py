@@ -41,34 +41,37 @@ def authorise(session: Session, item: Item, decision: Decision, now: datetime) -
 
     It outlives a moment set for publication: its time runs from that moment (A-18).
     """
-    item.end_authorisation("replaced", now)
-    row = item.row
-    final = next((d for d in reversed(item.decisions) if d.tier == 3), decision)
-    version = full_version(session, row.id, item.version.no)
-    unit = session.get_one(Unit, row.unit_id)
-    channels = session.exec(select(Channel).where(col(Channel.id).in_(row.channels))).all()
-    begins = max(now, row.publish_at) if row.publish_at else now
-    profile = Profile(row.profile)
-    authorisation = Authorisation(
-        id=new_id(),
-        submission_id=row.id,
-        round=row.round,
-        digest=version.digest,
-        channels={
-            channel.id: {
-                "rendered_digest": rendered(item, version, channel, unit.name).digest,
-                "unit": channel.operator_unit_id,
-            }
-            for channel in channels
-        },
-        person_id=final.person_id,
-        decision_id=final.id,
-        at=now,
-        publish_at=row.publish_at,
-        valid_until=calendar_in_force(session).after(
-            begins, item.policy.authorisation[profile], item.policy.profiles[profile].clock
-        ),
-    )
-    item.issued(authorisation)
-    session.flush()
+    with session.no_autoflush:  # the decision is written once, with its answer
+        item.end_authorisation("replaced", now)
+        row = item.row
+        final = next((d for d in reversed(item.decisions) if d.tier == 3), decision)
+        version = full_version(session, row.id, item.version.no)
+        goes_to = session.exec(
+            select(Channel, Unit.name)
+            .join(Unit, col(Unit.id) == row.unit_id)
+            .where(col(Channel.id).in_(row.channels))
+        ).all()
+        begins = max(now, row.publish_at) if row.publish_at else now
+        profile = Profile(row.profile)
+        authorisation = Authorisation(
+            id=new_id(),
+            submission_id=row.id,
+            round=row.round,
+            digest=version.digest,
+            channels={
+                channel.id: {
+                    "rendered_digest": rendered(item, version, channel, unit_name).digest,
+                    "unit": channel.operator_unit_id,
+                }
+                for channel, unit_name in goes_to
+            },
+            person_id=final.person_id,
+            decision_id=final.id,
+            at=now,
+            publish_at=row.publish_at,
+            valid_until=calendar_in_force(session).after(
+                begins, item.policy.authorisation[profile], item.policy.profiles[profile].clock
+            ),
+        )
+        item.issued(authorisation)
     return authorisation

@@ -53,10 +53,8 @@ def decide(
         RefusedError: separation_of_duties, stale_version, stale_round, already_decided …
     """
     hash_ = request_hash(f"decide:{submission_id}", request)
-    item = Item.locked(session, submission_id)
-    first = next((d for d in item.decisions if d.id == decision_id), None) or session.get(
-        Decision, decision_id
-    )
+    item = Item.locked(session, submission_id, decision_id)
+    first = next((d for d in item.decisions if d.id == decision_id), item.elsewhere)
     if first is not None:
         if first.request_hash != hash_ or first.person_id != person.id:
             raise KeyReusedError

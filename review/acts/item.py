@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam
+from sqlalchemy import bindparam, or_
 from sqlalchemy.orm import defer
 from sqlmodel import Session, col, select
 
@@ -29,7 +29,7 @@ from review.records.tables import (
 from review.rules.calendar import Calendar
 from review.rules.cases import Case
 from review.rules.errors import NotFoundError
-from review.rules.plans import RECONFIRM, PlannedStep, plan, reconfirm_step
+from review.rules.plans import CERTIFY, RECONFIRM, PlannedStep, plan, reconfirm_step
 from review.rules.policy import Policy
 from review.rules.values import Profile, StepState
 
@@ -39,7 +39,11 @@ LONG = (Version.body, Version.source, Version.sketch, Version.figures)  # acts r
 _LOCKED = select(Submission).where(Submission.id == bindparam("id")).with_for_update()
 _STEPS = select(Step).where(Step.submission_id == bindparam("id")).order_by(col(Step.position))
 _DECISIONS = (
-    select(Decision).where(Decision.submission_id == bindparam("id")).order_by(col(Decision.at))
+    select(Decision)
+    .where(
+        or_(col(Decision.submission_id) == bindparam("id"), col(Decision.id) == bindparam("key"))
+    )
+    .order_by(col(Decision.at))
 )
 _VERSIONS = (
     select(Version)
@@ -85,7 +89,16 @@ def policy_in_force(session: Session) -> tuple[str, Policy]:
 
 def calendar_in_force(session: Session) -> Calendar:
     """Return the working calendar imported last (A-30)."""
-    digest = session.exec(_CALENDAR).first()
+    return calendar_known(session, session.exec(_CALENDAR).first())
+
+
+def latest_calendar() -> Any:
+    """Compose the digest of the calendar in force, for a statement that reads more beside it."""
+    return _CALENDAR.scalar_subquery()
+
+
+def calendar_known(session: Session, digest: str | None) -> Calendar:
+    """Return an imported calendar; none ever changes, so each is read once a process."""
     if digest is None:
         raise NotFoundError("calendar_missing")
     if digest not in _calendars:
@@ -97,21 +110,30 @@ def calendar_in_force(session: Session) -> Calendar:
 class Item:
     """A submission's rows in one transaction, and the trace an act leaves."""
 
-    def __init__(self, session: Session, row: Submission) -> None:
+    def __init__(self, session: Session, row: Submission, key: str = "") -> None:
+        """Read an item's rows.
+
+        Args:
+            key: A decision's; `elsewhere` is then the one that took it for another item.
+        """
         self.session = session
         self.row = row
         self.policy = policy_of(session, row.policy_digest)
         mine = {"id": row.id}
         self.steps = list(session.exec(_STEPS, params=mine))
-        self.decisions = list(session.exec(_DECISIONS, params=mine))
+        taken = list(session.exec(_DECISIONS, params=mine | {"key": key}))
+        self.decisions = [one for one in taken if one.submission_id == row.id]
+        self.elsewhere = next((one for one in taken if one.submission_id != row.id), None)
         self.versions = list(session.exec(_VERSIONS, params=mine))
         self.roster: list[Grant | PersonRow] = []
-        self._authorisations: list[Authorisation] | None = None
+        # none was ever issued before a final review
+        final = any(one.tier == 3 or one.key == CERTIFY for one in self.decisions)
+        self._authorisations: list[Authorisation] | None = None if final else []
         self._publications: list[Publication] | None = None
 
     @classmethod
-    def locked(cls, session: Session, submission_id: str) -> "Item":
-        """Return the item with its row locked until the transaction ends.
+    def locked(cls, session: Session, submission_id: str, key: str = "") -> "Item":
+        """Return the item with its row locked until the transaction ends; `key` as above.
 
         Raises:
             NotFoundError: There is no such submission.
@@ -119,7 +141,7 @@ class Item:
         row = session.exec(_LOCKED, params={"id": submission_id}).first()
         if row is None:
             raise NotFoundError
-        return cls(session, row)
+        return cls(session, row, key)
 
     @classmethod
     def seen(cls, session: Session, submission_id: str) -> "Item":

@@ -18,7 +18,7 @@ from review.records.engine import Ledger, counting
 from review.records.tables import Step, Submission, Version
 from review.requests import DecisionRequest
 from starter.reviews import Reviews
-from tests.acting import warnings_of
+from tests.acting import Course, warnings_of
 from tests.bureau import Bureau, counted, weight
 from tests.examples import CHECKLIST, MONDAY, a_draft, who
 from workflows.publication import PublicationWorkflow
@@ -92,6 +92,36 @@ async def test_decision_costs_few_statements_however_full_the_ledger_is(
     print("\n".join(f"  {' '.join(one.split())[:110]}" for one in with_ten))
     assert len(with_ten) <= MOST_STATEMENTS
     assert with_ten == with_many
+
+
+@pytest.mark.parametrize("category", ["work_news", "important", "emergency", "public_opinion"])
+async def test_no_step_of_any_course_asks_more(quick_ledger: Ledger, category: str):
+    moments = {"event_time": MONDAY.isoformat(), "found_time": MONDAY.isoformat()}
+    course = Course(quick_ledger, "fire_info", category=category, **moments)
+    access = Access(quick_ledger, clock=lambda: course.now)
+    reviews = Reviews(quick_ledger, None, clock=lambda: course.now)
+    asked: dict[str, int] = {}
+    while steps := course.turn().open_steps:
+        step = steps[0]
+        name = course.usual(step.step, step.unit)
+        token = quick_ledger.write(issue_token, name, "oa", course.now)
+        request = DecisionRequest.model_validate(
+            {
+                "step": step.step, "verdict": "approve", "digest": course.row().digest,
+                "unit": step.unit or None,
+                "checklist": CHECKLIST if step.step == "unit_review" else {},
+                "findings_seen": warnings_of(quick_ledger, course.id),
+            }
+        )  # fmt: skip
+        with counting(quick_ledger) as statements:
+            person = access.by_token(token)
+            assert person is not None
+            await reviews.decide(person, course.id, request, decision_id=token[:20], way_in="api")
+        asked[step.step] = len(statements)
+
+    print(category, asked)
+    assert asked["final_review"] and asked["proof3_publish"]
+    assert max(asked.values()) <= MOST_STATEMENTS
 
 
 async def _statements(bureau: Bureau, web: Ledger, token: str) -> list[str]:
