@@ -54,7 +54,8 @@ def form_html(session: Session, item: Item, language: str = "zh", *, site: str =
         .where(Remark.submission_id == row.id, Remark.kind == "late_opinion")
         .order_by(col(Remark.at))
     ).all()
-    people = names(session, {row.author_id, *(d.person_id for d in (*approvals, *late))})
+    signers = {*(d.person_id for d in approvals), *(o.person_id for o in late)}
+    people = names(session, {row.author_id, *signers})
     zone = ZoneInfo(item.policy.timezone)
 
     def signed(words: str, person_id: str, at: datetime, mark: str = "") -> dict[str, str]:
