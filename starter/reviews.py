@@ -37,6 +37,7 @@ from review.acts import (
     submitting,
     upkeep,
     verifying,
+    waiting,
 )
 from review.acts.forms import form_html
 from review.acts.repeats import once, request_hash
@@ -464,7 +465,11 @@ class Reviews:
         return await self._read(reading.submissions, person, filters, limit, after, self._clock())
 
     async def inbox(self, person: Person, limit: int = 50, after: str | None = None) -> Json:
-        return await self._read(reading.inbox, person, limit, after, self._clock())
+        return await self._read(waiting.inbox, person, limit, after, self._clock())
+
+    async def waiting(self, person: Person, most: int) -> int:
+        """Return how many steps wait for a person, at most so many."""
+        return await self._read(waiting.count, person, most, self._clock())
 
     async def board(self, person: Person) -> Json:
         return await self._read(reading.board, person, self._clock())

@@ -34,9 +34,16 @@ def warnings_of(ledger: Ledger, submission: str) -> list[str]:
 class Course:
     """Drives one submission; `now` moves only when told."""
 
-    def __init__(self, ledger: Ledger, author: str = "afforest_info", **draft: Any) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        author: str = "afforest_info",
+        *,
+        now: datetime = MONDAY,
+        **draft: Any,
+    ) -> None:
         self.ledger = ledger
-        self.now = MONDAY
+        self.now = now
         self.author = author
         self.answer = self._write(
             lambda s: submitting.submit(

@@ -153,7 +153,7 @@ def _next_to_breach(session: Session, seen: Any, now: datetime) -> list[Json]:
             **row_of(row, unit),
             "step": step.key,
             "due_at": shown_moment(step.due_at),
-            "remaining": remaining(step, calendar, now),
+            "remaining": remaining(step.limit, step.opened_at, step.due_at, calendar, now),
             "holder": asked.get(step.id, []),
         }
         for step, row, unit in rows

@@ -1,26 +1,37 @@
 """How much of a step's time is left, in the time that its limit counts."""
 
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
-from review.records.tables import Step
 from review.rules.calendar import Calendar
 from review.rules.policy import Length
 
 
-def remaining(step: Step, calendar: Calendar, now: datetime) -> dict[str, Any] | None:
+@lru_cache(maxsize=1000)
+def _is_working(limit: str) -> bool:
+    return Length.model_validate(limit).is_working
+
+
+def remaining(
+    limit: str,
+    opened_at: datetime | None,
+    due_at: datetime | None,
+    calendar: Calendar | None,
+    now: datetime,
+) -> dict[str, Any] | None:
     """Return `{clock, seconds, total}`; seconds are negative once the step is overdue.
 
     `clock` is `work` when only working time counts, else `wall`.
     """
-    if step.opened_at is None or step.due_at is None:
+    if opened_at is None or due_at is None or calendar is None:
         return None
-    if Length.model_validate(step.limit).is_working:
-        left = calendar.working_time(now, step.due_at)
-        total = calendar.working_time(step.opened_at, step.due_at)
+    if _is_working(limit):
+        left = calendar.working_time(now, due_at)
+        total = calendar.working_time(opened_at, due_at)
         clock = "work"
     else:
-        left, total, clock = step.due_at - now, step.due_at - step.opened_at, "wall"
+        left, total, clock = due_at - now, due_at - opened_at, "wall"
     return {
         "clock": clock,
         "seconds": int(left.total_seconds()),

@@ -1,17 +1,16 @@
 """Lists, inbox, board and statistics, straight from the ledger: people read their own writes."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import and_, case, exists, func, or_
+from sqlalchemy import and_, bindparam, case, exists, func, or_
+from sqlalchemy import select as columns
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
-from review.acts.item import calendar_in_force
-from review.acts.pace import remaining
 from review.acts.showing import shown_moment
 from review.acts.visibility import visible
-from review.records.people import Person, delegations_to, names
+from review.records.people import Person, names
 from review.records.tables import (
     Channel,
     Decision,
@@ -23,6 +22,7 @@ from review.records.tables import (
     StepPerson,
     Submission,
     Unit,
+    table_of,
 )
 from review.rules.errors import MalformedError, NotAllowedError
 from review.rules.values import PublicationState, Role, Status, StepState, Verdict
@@ -33,12 +33,39 @@ OVERSEERS = {
     Role.OFFICE_REVIEWER, Role.OFFICE_DIRECTOR, Role.BUREAU_CHIEF, Role.PUBLICITY_LEADER,
     Role.SUPERVISING_LEADER, Role.AUDITOR, Role.DUTY_OFFICER,
 }  # fmt: skip
-
+LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 RUNNING = (Status.IN_REVIEW, Status.RETURNED, Status.HELD, Status.AUTHORISED, Status.PUBLISHING)
 
 
-def row_of(row: Submission, unit_name: str = "") -> Json:
-    """Return one line of a list."""
+_ITEM, _STEP, _UNIT = table_of(Submission).c, table_of(Step).c, table_of(Unit).c
+_ASKED, _PERSON = table_of(StepPerson).c, table_of(PersonRow).c
+LINE = (  # the columns that `row_of` shows
+    _ITEM.id, _ITEM.number, _ITEM.title, _ITEM.category, _ITEM.level, _ITEM.profile, _ITEM.kind,
+    _ITEM.urgency, _ITEM.status, _ITEM.version, _ITEM.round, _ITEM.digest, _ITEM.unit_id,
+    _ITEM.submitted_at, _ITEM.due_at, _ITEM.overdue_at, _ITEM.findings,
+)  # fmt: skip
+
+_STEPS_OF = (
+    columns(
+        _STEP.id, _STEP.submission_id, _STEP.key, _STEP.state, _STEP.tier, _STEP.due_at,
+        _STEP.opened_at, _STEP.overdue_at,
+    )
+    .where(_STEP.submission_id.in_(bindparam("ids", expanding=True)))
+    # A condition on the state alone would lead SQLite along the index of all steps in it.
+    .where(or_(_STEP.state == str(StepState.OPEN), _STEP.tier > 0))
+    .order_by(_STEP.position, _STEP.unit_id)
+)  # fmt: skip
+_ASKED_ON = (
+    columns(_ASKED.step_id, _ASKED.person_id, _PERSON.name)
+    .join(table_of(PersonRow), _PERSON.id == _ASKED.person_id)
+    .where(_ASKED.step_id.in_(bindparam("ids", expanding=True)))
+    .where(_ASKED.active.is_(True))
+    .order_by(_ASKED.person_id)
+)
+
+
+def row_of(row: Any, unit_name: str = "") -> Json:
+    """Return one line of a list, from a submission or from its columns in `LINE`."""
     return {
         "id": row.id,
         "number": row.number,
@@ -70,16 +97,16 @@ def submissions(
         after: The id of the last line of the page before.
     """
     statement = (
-        select(Submission, Unit.name)
-        .join(Unit, col(Unit.id) == col(Submission.unit_id))
+        columns(*LINE, _UNIT.name.label("unit_name"))
+        .join(table_of(Unit), _UNIT.id == _ITEM.unit_id)
         .where(*matching(session, person, filters, now))
     )
     if after:
-        statement = statement.where(Submission.id < after)
-    rows = session.exec(statement.order_by(col(Submission.id).desc()).limit(limit + 1)).all()
-    items = [row_of(row, unit) for row, unit in rows[:limit]]
+        statement = statement.where(_ITEM.id < after)
+    statement = statement.order_by(_ITEM.id.desc()).limit(limit + 1)
+    rows = session.connection().execute(statement).all()
+    items = [row_of(row, row.unit_name) for row in rows[:limit]]
     with_holders(session, items, now)
-    _with_tiers(session, items)
     return {"items": items, "next": items[-1]["id"] if len(rows) > limit else None}
 
 
@@ -116,10 +143,9 @@ def matching(session: Session, person: Person, filters: Json, now: datetime) -> 
     if filters.get("mine"):
         found.append(col(Submission.author_id) == person.id)
     if filters.get("handled"):
-        handled = select(Decision.submission_id).where(
-            or_(col(Decision.person_id) == person.id, col(Decision.acting_for_id) == person.id)
-        )
-        found.append(col(Submission.id).in_(handled))
+        own = select(Decision.submission_id).where(Decision.person_id == person.id)
+        others = select(Decision.submission_id).where(Decision.acting_for_id == person.id)
+        found.append(col(Submission.id).in_(own.union(others)))
     if filters.get("told"):
         found.append(_only_told(person))
     if filters.get("q"):
@@ -153,46 +179,35 @@ def in_trouble() -> Any:
 def _only_told(person: Person) -> Any:
     """Return the condition on items of which somebody only got word (抄送): 阅 is no 批."""
     told = select(Notice.submission_id).where(Notice.person_id == person.id)
-    asked = select(StepPerson.submission_id).where(StepPerson.person_id == person.id)
+    asked = (
+        exists()
+        .where(col(StepPerson.submission_id) == col(Submission.id))
+        .where(col(StepPerson.person_id) == person.id)
+    )
     return and_(
         col(Submission.id).in_(told),
-        col(Submission.id).not_in(asked),
+        ~asked,
         col(Submission.author_id) != person.id,
     )
 
 
-def _with_tiers(session: Session, items: list[Json]) -> None:
-    """Add which of the three reviews each item has passed; one statement for a whole page."""
-    passed = session.exec(
-        select(Step.submission_id, Step.tier)
-        .where(col(Step.submission_id).in_([item["id"] for item in items]))
-        .where(Step.state == StepState.DECIDED)
-        .where(Step.tier > 0)
-    ).all()
-    for item in items:
-        item["tiers_passed"] = sorted({tier for id_, tier in passed if id_ == item["id"]})
-
-
 def with_holders(session: Session, items: list[Json], now: datetime) -> None:
-    """Add who holds each item, until when and since when; two statements for a whole page."""
-    open_steps = session.exec(
-        select(Step)
-        .where(col(Step.submission_id).in_([item["id"] for item in items]))
-        .where(Step.state == StepState.OPEN)
-        .order_by(col(Step.position), col(Step.unit_id))
-    ).all()
-    asked = session.exec(
-        select(StepPerson.step_id, StepPerson.person_id, PersonRow.name)
-        .join(PersonRow, col(PersonRow.id) == col(StepPerson.person_id))
-        .where(col(StepPerson.step_id).in_([step.id for step in open_steps]))
-        .where(col(StepPerson.active).is_(True))
-        .order_by(col(StepPerson.person_id))
-    ).all()
-    steps: dict[str, list[Step]] = {}
-    for step in open_steps:
-        steps.setdefault(step.submission_id, []).append(step)
+    """Add who holds each item, until when and since when, and which of the three reviews it passed.
+
+    Two statements for a whole page.
+    """
+    ledger = session.connection()
+    steps: dict[str, list[Any]] = {}
+    passed: dict[str, set[int]] = {}
+    open_steps = []
+    for step in ledger.execute(_STEPS_OF, {"ids": [item["id"] for item in items]}):
+        if step.state == StepState.OPEN:
+            steps.setdefault(step.submission_id, []).append(step)
+            open_steps.append(step.id)
+        elif step.state == StepState.DECIDED:
+            passed.setdefault(step.submission_id, set()).add(step.tier)
     people: dict[str, list[Json]] = {}
-    for step_id, person, name in asked:
+    for step_id, person, name in ledger.execute(_ASKED_ON, {"ids": open_steps}):
         people.setdefault(step_id, []).append({"id": person, "name": name})
     for item in items:
         mine = steps.get(item["id"], [])
@@ -204,65 +219,7 @@ def with_holders(session: Session, items: list[Json], now: datetime) -> None:
         item["since"] = shown_moment(min(since)) if since else None
         item["at_step"] = int((now - min(since)).total_seconds()) if since else None
         item["overdue"] = item["overdue"] or any(step.overdue_at for step in mine)
-
-
-def inbox(session: Session, person: Person, limit: int, after: str | None, now: datetime) -> Json:
-    """Return what waits for this person, least time left first (feature 2)."""
-    absent = [delegation.from_id for delegation in delegations_to(session, person.id, now)]
-    principals = [person.id, *absent]
-    asked = (
-        select(col(StepPerson.step_id), func.min(StepPerson.why), func.min(StepPerson.person_id))
-        .where(col(StepPerson.person_id).in_(principals))
-        .where(col(StepPerson.waits).is_(True))
-        .where(col(StepPerson.active).is_(True))
-        .group_by(col(StepPerson.step_id))
-        .subquery()
-    )
-    statement = (
-        select(Step, Submission, Unit.name, asked.c[1], asked.c[2])  # type: ignore[call-overload]
-        .join(asked, asked.c.step_id == col(Step.id))
-        .join(Submission, col(Submission.id) == col(Step.submission_id))
-        .join(Unit, col(Unit.id) == col(Submission.unit_id))
-        .where(Step.state == StepState.OPEN)
-        .where(Submission.status != Status.HELD)
-    )
-    if after:
-        last = session.get(Step, after)
-        if last is None or last.due_at is None:
-            raise MalformedError(errors=[{"field": "after", "message": "unknown_value"}])
-        statement = statement.where(
-            or_(
-                col(Step.due_at) > last.due_at,
-                and_(col(Step.due_at) == last.due_at, col(Step.id) > last.id),
-            )
-        )
-    rows = session.exec(statement.order_by(col(Step.due_at), col(Step.id)).limit(limit + 1)).all()
-    calendar = calendar_in_force(session)
-    known = names(session, set(absent)) if absent else {}
-    items = [
-        {
-            **row_of(row, unit),
-            "step": step.key,
-            "step_unit": step.unit_id or None,
-            "step_round": step.round,
-            "role": step.role,
-            "tier": step.tier or None,
-            "proof": step.proof or None,
-            "opened_at": shown_moment(step.opened_at),
-            "due_at": shown_moment(step.due_at),
-            "step_overdue": step.overdue_at is not None,
-            "escalated": step.escalated,
-            "why": why if principal == person.id else "delegation",
-            "handed_over": step.only_for != "",
-            "acting_for": None if principal == person.id else principal,
-            "acting_for_name": known[principal]["name"] if principal in known else None,
-            "remaining": remaining(step, calendar, now),
-            "after": step.id,
-        }
-        for step, row, unit, why, principal in rows[:limit]
-    ]
-    _with_tiers(session, items)
-    return {"items": items, "next": items[-1]["after"] if len(rows) > limit else None}
+        item["tiers_passed"] = sorted(passed.get(item["id"], ()))
 
 
 def board(session: Session, person: Person, now: datetime) -> Json:
@@ -305,6 +262,7 @@ def board(session: Session, person: Person, now: datetime) -> Json:
         select(
             Notice.step_id, Notice.kind, func.count(func.distinct(Notice.at)), func.max(Notice.at)
         )
+        .where(col(Notice.submission_id).in_({row.id for _, row, _ in late}))
         .where(col(Notice.step_id).in_(step_ids))
         .where(col(Notice.kind).in_(["remind", "overdue", "escalated", "urge"]))
         .group_by(col(Notice.step_id), col(Notice.kind))
@@ -317,17 +275,18 @@ def board(session: Session, person: Person, now: datetime) -> Json:
         .where(seen)
         .limit(50)
     ).all()
-    blocked, ignored = session.exec(
-        select(
-            func.sum(case((and_(*_open_block()), 1), else_=0)),
-            func.sum(case((col(FindingRow.ignored_at).is_not(None), 1), else_=0)),
-        )
-        .join(Submission, col(Submission.id) == col(FindingRow.submission_id))
+    found = (
+        select(func.count())
+        .select_from(Submission)
+        .join(FindingRow, col(FindingRow.submission_id) == col(Submission.id))
         .where(seen)
-    ).one()
+    )
+    blocked = session.exec(found.where(*_open_block())).one()
+    # A comparison, since SQLite takes no index for "is not null".
+    ignored = session.exec(found.where(col(FindingRow.ignored_at) > LONG_AGO)).one()
     return {
         "at": shown_moment(now),
-        "findings": {"blocking": int(blocked or 0), "ignored_warnings": int(ignored or 0)},
+        "findings": {"blocking": blocked, "ignored_warnings": ignored},
         "statuses": {str(status): number for status, number in statuses},
         "steps": [
             {"step": key, "open": number, "overdue": int(overdue or 0), "due_first": _first(due)}

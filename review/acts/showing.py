@@ -29,7 +29,7 @@ from review.rendering import Rendered
 from review.rules.calendar import Calendar
 from review.rules.cases import latest_steps
 from review.rules.errors import NotFoundError
-from review.rules.values import Profile, StepState
+from review.rules.values import Profile, PublicationState, StepState
 from review.texts import text
 
 Json = dict[str, Any]
@@ -63,7 +63,9 @@ def plan_of(session: Session, item: Item, now: datetime, language: str = "zh") -
 
 
 def _remaining(step: Step, calendar: Calendar, now: datetime) -> Json | None:
-    return remaining(step, calendar, now) if step.state == StepState.OPEN else None
+    if step.state != StepState.OPEN:
+        return None
+    return remaining(step.limit, step.opened_at, step.due_at, calendar, now)
 
 
 def _step(step: Step, people: list[Any], language: str) -> Json:
@@ -201,6 +203,8 @@ def publication_of(publication: Any) -> Json:
         "channel": publication.channel,
         "generation": publication.generation,
         "state": publication.state,
+        "retracting": publication.wanted == "retracted"
+        and publication.state not in (PublicationState.FAILED, PublicationState.RETRACTED),
         "digest": publication.digest,
         "rendered_digest": publication.rendered_digest,
         "url": publication.url or None,

@@ -4,7 +4,7 @@ Every question names its moment, and a grant, a delegation and an account count 
 are in force, so whatever is revoked ends with the next question.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -17,6 +17,9 @@ from review.rules.values import Value
 Moment = datetime | BindParameter[datetime]
 # For statements that are composed once, with their moment as a parameter.
 NOW: BindParameter[datetime] = bindparam("now", type_=UtcDateTime)
+
+# What is read of a person; every request asks who calls, so no objects are made of it.
+IDENTITY: tuple[Any, ...] = (PersonRow.id, PersonRow.username, PersonRow.name, PersonRow.unit_id)
 
 
 class Held(Value):
@@ -73,23 +76,24 @@ def not_over(now: Moment) -> ColumnElement[bool]:
 def with_grants(statement: Any, now: Moment) -> Any:
     """Add to a statement on people the grants they hold now and that they are enabled."""
     return (
-        statement.add_columns(Grant)
+        statement.add_columns(Grant.role, Grant.unit_id, Grant.id)
         .join(Grant, and_(col(Grant.person_id) == col(PersonRow.id), in_force(now)), isouter=True)
         .where(enabled(now))
         .order_by(col(Grant.role), col(Grant.unit_id), col(Grant.id))
     )
 
 
-def person_of(row: PersonRow, grants: Iterable[Grant | None]) -> Person:
-    """Return a person's row and grants as the value that travels."""
+def person_of(rows: Sequence[Any]) -> Person:
+    """Return the value that travels from rows of `IDENTITY`, whatever else, and a grant each."""
+    id_, username, name, unit_id = rows[0][:4]
     return Person(
-        id=row.id,
-        username=row.username,
-        name=row.name,
-        unit_id=row.unit_id,
+        id=id_,
+        username=username,
+        name=name,
+        unit_id=unit_id,
         roles=tuple(
-            Held(role=grant.role, unit_id=grant.unit_id, grant_id=grant.id)
-            for grant in grants
+            Held(role=role, unit_id=unit, grant_id=grant)
+            for *_, role, unit, grant in rows
             if grant is not None
         ),
     )
@@ -97,7 +101,7 @@ def person_of(row: PersonRow, grants: Iterable[Grant | None]) -> Person:
 
 def one_person(condition: Any) -> Any:
     """Compose the statement for the enabled person a condition finds, with the roles held now."""
-    return with_grants(select(PersonRow).where(condition), NOW)
+    return with_grants(select(*IDENTITY).where(condition), NOW)
 
 
 _BY_ID = one_person(PersonRow.id == bindparam("wanted"))
@@ -127,8 +131,10 @@ _BACKUPS = (
 
 def person_found(session: Session, statement: Any, now: datetime, **wanted: str) -> Person | None:
     """Return the person that a statement of `one_person` finds."""
-    rows = session.execute(statement, {"now": now, **wanted}).all()
-    return person_of(rows[0][0], (grant for _, grant in rows)) if rows else None
+    if session.autoflush:  # the connection does not by itself
+        session.flush()
+    rows = session.connection().execute(statement, {"now": now, **wanted}).all()
+    return person_of(rows) if rows else None
 
 
 def load_person(session: Session, person_id: str, now: datetime) -> Person | None:

@@ -8,7 +8,7 @@ from sqlalchemy import and_, bindparam, update
 from sqlmodel import Session, col, select
 
 from review.records.kept import digest_of_secret, note
-from review.records.people import NOW, Person, load_person, person_of, with_grants
+from review.records.people import IDENTITY, NOW, Person, load_person, person_of, with_grants
 from review.records.tables import Pack, PersonRow, SignIn, UtcDateTime
 
 IDLE_LIMIT = timedelta(hours=2)
@@ -16,7 +16,14 @@ ABSOLUTE_LIMIT = timedelta(hours=12)
 
 _IN_FORCE = select(Pack.digest).order_by(col(Pack.adopted_at).desc()).limit(1).scalar_subquery()
 _BY_COOKIE = with_grants(
-    select(PersonRow, SignIn, _IN_FORCE)
+    select(  # type: ignore[call-overload]
+        *IDENTITY,
+        PersonRow.created_at,
+        SignIn.csrf,
+        SignIn.seen_at,
+        SignIn.second_factor,
+        _IN_FORCE.label("digest"),
+    )
     .join(SignIn, col(SignIn.person_id) == col(PersonRow.id))
     .where(SignIn.id == bindparam("cookie"))
     .where(col(SignIn.ended_at).is_(None))
@@ -122,13 +129,14 @@ def find_session(session: Session, secret: str, now: datetime) -> Found | None:
     its person is disabled.
     """
     wanted = {"cookie": digest_of_secret(secret), "idle": now - IDLE_LIMIT, "now": now}
-    rows = session.execute(_BY_COOKIE, wanted).all()
+    if session.autoflush:  # the connection does not by itself
+        session.flush()
+    rows = session.connection().execute(_BY_COOKIE, wanted).all()
     if not rows:
         return None
-    row, opened, digest, _ = rows[0]
-    person = person_of(row, (grant for *_, grant in rows))
+    one = rows[0]
     return Found(
-        person, opened.csrf, opened.seen_at, opened.second_factor, row.created_at, digest or ""
+        person_of(rows), one.csrf, one.seen_at, one.second_factor, one.created_at, one.digest or ""
     )
 
 

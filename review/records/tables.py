@@ -7,7 +7,7 @@ part in a UNIQUE constraint, since NULLs never collide.
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, DateTime, Dialect, Index, Text, TypeDecorator, UniqueConstraint
+from sqlalchemy import JSON, DateTime, Dialect, Index, Table, Text, TypeDecorator, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
 
@@ -48,6 +48,12 @@ def json(default: type[list[Any]] | type[dict[str, Any]]) -> Any:
 def long_text() -> Any:
     """A column for text of any length."""
     return Field(default="", sa_type=Text)
+
+
+def table_of(model: type[SQLModel]) -> Table:
+    """Return a model's table, for statements that read columns and no objects."""
+    table: Table = model.__table__  # type: ignore[attr-defined]
+    return table
 
 
 # --- people -------------------------------------------------------------------------------------
@@ -266,6 +272,7 @@ class Submission(SQLModel, table=True):
         Index("ix_submission_unit", "unit_id", "id"),
         Index("ix_submission_author", "author_id", "id"),
         Index("ix_submission_category", "category", "id"),
+        Index("ix_submission_published", "published_at"),
     )
 
     id: str = Field(primary_key=True)
@@ -390,7 +397,10 @@ class FindingRow(SQLModel, table=True):
     """What screening found in one version, and who waived it; never anything of a stopped text."""
 
     __tablename__ = "finding"
-    __table_args__ = (UniqueConstraint("submission_id", "version", "finding_id"),)
+    __table_args__ = (
+        UniqueConstraint("submission_id", "version", "finding_id"),
+        Index("ix_finding_ignored", "ignored_at"),
+    )
 
     id: str = Field(primary_key=True)
     submission_id: str = Field(foreign_key="submission.id")
@@ -472,7 +482,9 @@ class Decision(SQLModel, table=True):
         # one closing decision a step round
         UniqueConstraint("closes_step_id"),
         Index("ix_decision_submission", "submission_id", "at"),
-        Index("ix_decision_person", "person_id", "at"),
+        # what somebody handled, found without a look at the rows
+        Index("ix_decision_person", "person_id", "submission_id"),
+        Index("ix_decision_acting_for", "acting_for_id", "submission_id"),
     )
 
     id: str = Field(primary_key=True)
@@ -602,7 +614,7 @@ class Notice(SQLModel, table=True):
 
     __table_args__ = (
         Index("ix_notice_mail", "mailed_at", "next_try_at"),
-        Index("ix_notice_person", "person_id", "at"),
+        Index("ix_notice_person", "person_id", "submission_id"),
     )
 
     id: str = Field(primary_key=True)

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from review.acts import overseeing, reading, standing_in, upkeep
+from review.acts import overseeing, reading, standing_in, upkeep, waiting
 from review.acts.item import Item
 from review.acts.verifying import verify_text
 from tests.acting import Course
@@ -117,6 +117,25 @@ def test_delegation_asks_the_stand_in_until_it_ends(ledger, monday):
     assert (decision.person_id, decision.acting_for_id) == ("forest_head", "afforest_head")
     assert [one["to"]["id"] for one in away] == ["forest_head"]
     assert seen(ledger, lambda s, *_: overseeing.away(s, monday)) == []
+
+
+def test_inbox_of_a_stand_in_shows_only_the_categories_they_stand_in_for(ledger, monday):
+    Course(ledger).turn()
+    ledger.write(
+        lambda s: standing_in.file_delegation(
+            s, who(s, "afforest_head"), monday, from_id="afforest_head", to_id="forest_head",
+            from_at=None, until_at=monday + timedelta(days=2), way_in="page",
+            categories=("emergency",),
+        )
+    )  # fmt: skip
+
+    def box() -> int:
+        items = seen(ledger, lambda s, *_: waiting.inbox(s, who(s, "forest_head"), 9, None, monday))
+        return len(items["items"])
+
+    assert box() == 0
+    Course(ledger, category="emergency", event_time=monday.isoformat()).turn()
+    assert box() == 1
 
 
 def test_only_a_public_version_verifies_and_an_edit_before_it_does_not(ledger):

@@ -1,4 +1,4 @@
-"""`python -m tests.bench [decisions] [reviews] [screening] [startup]`: measure and print one table.
+"""`python -m tests.bench [decisions] [reviews] [screening] [startup] [lists]`: print one table.
 
 Run it on a machine that does nothing else: every figure includes what else the machine does, and
 the load before and after is printed so that a disturbed run can be told.
@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.bench import decisions, reviews, screening, startup
+from tests.bench import decisions, lists, reviews, screening, startup
 from tests.bench.figures import show
 
 
@@ -30,6 +30,8 @@ async def run(given: argparse.Namespace, folder: Path) -> str:
         )
     if "reviews" in wanted:
         figures += await reviews.bench(folder, items=given.items, rounds=given.rounds)
+    if "lists" in wanted:
+        figures += await lists.bench(folder, most=given.submissions, url=given.database)
     await asyncio.sleep(0.1)
     return show(figures)
 
@@ -37,13 +39,15 @@ async def run(given: argparse.Namespace, folder: Path) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument(
-        "only", nargs="*", choices=["decisions", "reviews", "screening", "startup", []]
+        "only", nargs="*", choices=["decisions", "reviews", "screening", "startup", "lists", []]
     )
     parser.add_argument("--waiting", type=int, default=2000, help="submissions that wait")
     parser.add_argument("--rate", type=float, default=10, help="decisions a second")
     parser.add_argument("--seconds", type=float, default=60, help="how long decisions come in")
     parser.add_argument("--items", type=int, default=60, help="whole reviews a round")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--submissions", type=int, default=10_000, help="the fullest ledger's")
+    parser.add_argument("--database", help="of lists: an empty PostgreSQL database's URL")
     given = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="bench-"))
     cores, load = len(os.sched_getaffinity(0)), os.getloadavg()[0]

@@ -31,18 +31,17 @@ async def inbox(
     """Show one of the four lists; to somebody unknown, what this is."""
     if visitor is None:
         return rendered(request, "landing.html")
-    waiting = await reviews.inbox(visitor.person, MOST_COUNTED)
     if tab == "todo":
-        listed = await reviews.inbox(visitor.person, A_PAGE, after) if after else waiting
-        if not after and len(waiting["items"]) > A_PAGE:
-            shown = waiting["items"][:A_PAGE]
-            listed = {"items": shown, "next": shown[-1]["after"]}
+        listed = await reviews.inbox(visitor.person, A_PAGE, after)
     else:
         listed = await reviews.submissions(visitor.person, {FILTERS[tab]: True}, A_PAGE, after)
+    count = len(listed["items"])
+    if tab != "todo" or after or listed["next"] is not None:
+        count = await reviews.waiting(visitor.person, MOST_COUNTED + 1)
     template = "_rows.html" if by_htmx(request) and after else "inbox.html"
     return rendered(
         request, template, visitor,
-        tab=tab, rows=listed["items"], next=listed["next"], count=len(waiting["items"]),
-        more=waiting["next"] is not None,
+        tab=tab, rows=listed["items"], next=listed["next"],
+        count=min(count, MOST_COUNTED), more=count > MOST_COUNTED,
         banner=await banner_of(request, reviews, visitor, did),
     )  # fmt: skip

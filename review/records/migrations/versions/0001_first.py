@@ -243,7 +243,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("key"),
     )
     op.create_index("ix_notice_mail", "notice", ["mailed_at", "next_try_at"], unique=False)
-    op.create_index("ix_notice_person", "notice", ["person_id", "at"], unique=False)
+    op.create_index("ix_notice_person", "notice", ["person_id", "submission_id"], unique=False)
     op.create_index(op.f("ix_notice_submission_id"), "notice", ["submission_id"], unique=False)
     op.create_table(
         "policy_proposal",
@@ -402,6 +402,7 @@ def upgrade() -> None:
     op.create_index("ix_submission_author", "submission", ["author_id", "id"], unique=False)
     op.create_index("ix_submission_category", "submission", ["category", "id"], unique=False)
     op.create_index("ix_submission_list", "submission", ["status", "id"], unique=False)
+    op.create_index("ix_submission_published", "submission", ["published_at"], unique=False)
     op.create_index("ix_submission_unit", "submission", ["unit_id", "id"], unique=False)
     op.create_table(
         "token",
@@ -495,6 +496,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("submission_id", "version", "finding_id"),
     )
+    op.create_index("ix_finding_ignored", "finding", ["ignored_at"], unique=False)
     op.create_table(
         "likeness",
         sa.Column("slot", sa.String(), nullable=False),
@@ -719,7 +721,10 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("closes_step_id"),
     )
-    op.create_index("ix_decision_person", "decision", ["person_id", "at"], unique=False)
+    op.create_index(
+        "ix_decision_acting_for", "decision", ["acting_for_id", "submission_id"], unique=False
+    )
+    op.create_index("ix_decision_person", "decision", ["person_id", "submission_id"], unique=False)
     op.create_index("ix_decision_submission", "decision", ["submission_id", "at"], unique=False)
     op.create_table(
         "stepperson",
