@@ -108,8 +108,11 @@ async def add_file(
 ) -> Response:
     """Take a file into the version that is being written."""
     item = await known(request, visitor, reviews, submission_id)
+    barred = None
+    if not mode_of(visitor, item):
+        barred = RefusedError("no_edit_here", status=item["status"])
     try:
-        sent, typed = await manuscript.with_file(request, visitor, reviews)
+        sent, typed = await manuscript.with_file(request, visitor, reviews, barred)
     except manuscript.Refused as refused:
         typed = refused.typed | extras(refused.sent)
         return await page(

@@ -275,8 +275,13 @@ async def received(request: Request, visitor: Visitor, reviews: Reviews) -> tupl
     return sent, form
 
 
-async def with_file(request: Request, visitor: Visitor, reviews: Reviews) -> tuple[Sent, Json]:
+async def with_file(
+    request: Request, visitor: Visitor, reviews: Reviews, barred: RuleError | None = None
+) -> tuple[Sent, Json]:
     """Take the file of a writing form; return what was sent and the text with the file in it.
+
+    Args:
+        barred: Why nothing may be taken; what was typed goes back with it.
 
     Raises:
         Refused: The file was, with all that was typed.
@@ -286,6 +291,8 @@ async def with_file(request: Request, visitor: Visitor, reviews: Reviews) -> tup
         sent, form = await received(request, visitor, reviews)
         typed = typed_of(sent)
         try:
+            if barred is not None:
+                raise barred
             if not form.name:
                 malformed(FIELD, "no_file")
             taken = await reviews.attach(

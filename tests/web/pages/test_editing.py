@@ -1,7 +1,9 @@
 """A new version without script: the answer to a return, an edit in review, a correction."""
 
 import pytest
+from sqlmodel import select
 
+from review.records.tables import Attachment
 from tests.web.pages.conftest import hidden_of, words_of
 
 BODY = "11月18日，全省秋冬季造林绿化现场推进会召开。3个市作了交流发言。"
@@ -171,3 +173,19 @@ async def test_writer_withdraws_and_urges(browser, course, act):
     assert "自审" in form or act == "withdraw"
     assert answer.status_code == 303
     assert course.row().status == ("withdrawn" if act == "withdraw" else "in_review")
+
+
+async def test_file_for_an_item_that_waits_for_somebody_else_is_not_kept(
+    browser, course, quick_ledger
+):
+    writer = browser("afforest_info")
+
+    answer = await writer.client.post(
+        f"/items/{course.id}/edit/files", data={"csrf": writer.csrf, "title": "改过的标题"},
+        files={"file": ("附表.txt", "附表".encode(), "text/plain")},
+    )  # fmt: skip
+
+    with quick_ledger.reading() as session:
+        kept = session.exec(select(Attachment)).all()
+    assert (answer.status_code, kept) == (409, [])
+    assert "改过的标题" in answer.text
