@@ -8,9 +8,13 @@ from collections.abc import Sequence
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from starter.web.metrics import Metrics
+from starter.web.pages.refusals import broken_page
+from starter.web.pages.visitors import by_htmx, wants_page
 from starter.web.problems import language_of, problem
 
 log = structlog.get_logger()
@@ -83,10 +87,18 @@ class Edge:
             log.error("request_failed", error=type(error).__name__, frames=frames_of(error))
             if status:
                 raise
-            language = language_of(given.get("accept-language"), self._language)
-            await problem(500, "internal_error", language)(scope, receive, send_with_headers)
+            answer = self._broken(Request(scope), given, request_id)
+            await answer(scope, receive, send_with_headers)
         finally:
             self._metrics.answered(scope, status, time.perf_counter() - started)
+
+    def _broken(self, request: Request, given: Headers, request_id: str) -> Response:
+        """Return what somebody gets for a bug: a page to read, else problem details."""
+        if wants_page(request) and not by_htmx(request):
+            return broken_page(request, request_id)
+        return problem(
+            500, "internal_error", language_of(given.get("accept-language"), self._language)
+        )
 
 
 def request_id_of(given: Sequence[str]) -> str:

@@ -88,13 +88,17 @@ def person_shown(person: Person) -> dict[str, Any]:
 
 
 def with_cookie(request: Request, answer: Response, signed_in: SignedIn) -> Response:
-    """Set the session's cookie on an answer."""
+    """Set the session's cookie on an answer.
+
+    Lax: a link in a mail opens the page it names. What changes anything needs the session's token
+    (`prove`), which no other site knows, and no GET changes anything.
+    """
     answer.set_cookie(
         COOKIE,
         signed_in.secret,
         path="/",
         httponly=True,
-        samesite="strict",
+        samesite="lax",
         secure=request.app.state.https,
     )
     return answer
@@ -138,7 +142,7 @@ async def sign_out(request: Request, caller: EnrollingDep, access: AccessDep) ->
     await asyncio.to_thread(access.sign_out, caller.session)
     answer = Response(status_code=204)
     answer.delete_cookie(
-        COOKIE, path="/", httponly=True, samesite="strict", secure=request.app.state.https
+        COOKIE, path="/", httponly=True, samesite="lax", secure=request.app.state.https
     )
     return answer
 

@@ -261,7 +261,7 @@ async def test_signing_in_and_out(client):
     assert_problem(refused, 401, "not_signed_in")
     assert signed_in.json()["csrf_token"] == "csrf"
     assert signed_in.json()["person"]["id"] == "p1"
-    assert "HttpOnly" in cookie and "SameSite=strict" in cookie and "Secure" not in cookie
+    assert "HttpOnly" in cookie and "SameSite=lax" in cookie and "Secure" not in cookie
     assert signed_out.status_code == 204
 
 

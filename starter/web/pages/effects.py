@@ -101,6 +101,9 @@ def summaries(item: Json, offer: Mapping[str, Any], language: str) -> dict[str, 
 
 def whereabouts(item: Json, language: str) -> str:
     """Return one sentence: who has the item now and until when."""
+    leaving = [one["channel"] for one in item["publications"] if one["retracting"]]
+    if leaving:
+        return say("正在从 %(n)s 个渠道撤下。", language, n=len(leaving))
     moving = ("in_review", "authorised", "publishing")
     steps = [s for s in item["plan"] if s["state"] == "open"]
     if not steps and item["status"] in moving:

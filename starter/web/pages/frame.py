@@ -105,10 +105,20 @@ def rendered(
     )
     content = page.encode()
     sent = {"Content-Language": language, "Vary": "Cookie, Accept-Encoding"} | dict(headers or {})
-    # A session's cookie is never sent from another site, so nobody can guess at what is packed.
-    if len(content) > WORTH_PACKING and "gzip" in request.headers.get("accept-encoding", ""):
+    if len(content) > WORTH_PACKING and may_pack(request):
         sent["Content-Encoding"], content = "gzip", gzip.compress(content, 5, mtime=0)
     return HTMLResponse(content, status, sent)
+
+
+def may_pack(request: Request) -> bool:
+    """Tell whether a page may be packed: not one that another site had opened.
+
+    Over https a packed page's length tells whether an address that another site chose resembles
+    something secret in it. Without encryption there is nothing to guess, and browsers say nothing.
+    """
+    unsaid = "cross-site" if request.app.state.https else "none"
+    site = request.headers.get("sec-fetch-site", unsaid)
+    return site != "cross-site" and "gzip" in request.headers.get("accept-encoding", "")
 
 
 def address_of(request: Request) -> str:

@@ -87,7 +87,8 @@ async def item_page(
     return rendered(
         request, "item.html", visitor, **values,
         typed=typed_of(Sent({"verdict": [verdict or "approve"]})), opened=verdict is not None,
-        refusal=None, moved=None, banner=await banner_of(request, reviews, visitor, did),
+        proof_in_sheet=verdict is not None, refusal=None, moved=None,
+        banner=await banner_of(request, reviews, visitor, did),
     )  # fmt: skip
 
 
@@ -288,6 +289,7 @@ async def refused(
     return rendered(
         request, "_sheet.html" if by_htmx(request) else "item.html", visitor,
         status=error.status, **values, typed=typed_of(sent), opened=True, moved=moved,
+        proof_in_sheet=not by_htmx(request) or sent.one("proof_here") == "yes",
         refusal=told(error, language_of_page(request)), banner=None,
     )  # fmt: skip
 

@@ -87,6 +87,15 @@ async def page_of(request: Request, error: RuleError) -> Response:
     )  # fmt: skip
 
 
+def broken_page(request: Request, request_id: str) -> Response:
+    """Return the page for a bug; it asks the ledger nothing, which may be what is broken."""
+    words = text("page.error.internal_error", language_of_page(request), request_id=request_id)
+    return rendered(
+        request, "error.html", status=500, http_status=500,
+        refusal=Told(code="internal_error", words=words, fields=[]),
+    )  # fmt: skip
+
+
 async def _known(request: Request, error: RuleError) -> Visitor | None:
     """Return who reads the refusal, so that the page around it is theirs."""
     if error.status in (401, 503):

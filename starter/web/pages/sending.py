@@ -54,7 +54,8 @@ async def publishing(
 def latest(item: Json) -> list[Json]:
     """Return each chosen channel's latest publication; one without any yet has no state."""
     found: dict[str, Json] = {
-        channel: {"channel": channel, "state": None} for channel in item["channels"]
+        channel: {"channel": channel, "state": None, "retracting": False}
+        for channel in item["channels"]
     }
     for publication in item["publications"]:
         found[publication["channel"]] = publication
@@ -73,7 +74,11 @@ def has_point(visitor: Visitor, item: Json, act: str) -> bool:
     """Tell whether an act that somebody may do could change anything on this item now."""
     if act == "renew_authorisation":
         return any(visitor.has(s["role"]) for s in item["plan"] if s["tier"] == 3)
-    if act in ("retract", "ratify_retraction"):
-        gone = ("failed",) if act == "ratify_retraction" else ("failed", "retracted")
-        return any(one["state"] not in gone for one in item["publications"])
+    if act == "ratify_retraction":
+        return any(one["state"] != "failed" for one in item["publications"])
+    if act == "retract":
+        gone = ("failed", "retracted")
+        return any(
+            one["state"] not in gone and not one["retracting"] for one in item["publications"]
+        )
     return act != "urge" or bool(item["open_steps"])

@@ -112,7 +112,7 @@ async def sign_out(
     await asyncio.to_thread(access.sign_out, visitor.session)
     answer = go(request, "/sign-in")
     answer.delete_cookie(
-        COOKIE, path="/", httponly=True, samesite="strict", secure=request.app.state.https
+        COOKIE, path="/", httponly=True, samesite="lax", secure=request.app.state.https
     )
     answer.headers["Clear-Site-Data"] = '"storage"'
     return answer
