@@ -149,7 +149,7 @@ MUTANTS = (
     ),
     Mutant(
         "the authorisation names every channel", "review/acts/authorising.py",
-        "select(Channel).where(col(Channel.id).in_(row.channels))", "select(Channel)",
+        ".where(col(Channel.id).in_(row.channels))", "",
     ),
     Mutant(
         "a raised item keeps its former final review", "review/acts/replanning.py",
