@@ -86,6 +86,8 @@ async def serve(settings: Settings) -> None:
     blobs = Blobs(settings.data / "blobs")
     site = Site(settings.data / "site", settings.public_url, blobs.path)
     await site.lay_out()
+    if settings.smtp_url is not None:
+        log.warning("smtp_not_used_yet", mail=str(settings.data / "mail"))
     notifier = Notifier(
         ledger,
         FolderMailbox(settings.data / "mail"),

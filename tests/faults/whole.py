@@ -53,8 +53,9 @@ def fill(data: Path, more: dict[str, tuple[str, str, str]] | None = None) -> dic
 class Tree:
     """`sanshen up` on one folder. It ends only processes that it started itself."""
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, *options: str) -> None:
         self.data = data
+        self._options = options
         self.url = ""
         self._process: subprocess.Popen[bytes] | None = None
         self._output = data.parent / f"{data.name}.up.log"
@@ -71,6 +72,7 @@ class Tree:
                 [
                     *(sys.executable, "-P", "-m", "starter.cli", "up"),
                     *("--data", str(self.data), "--port", "0", "--engine-port", "0"),
+                    *self._options,
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=output,

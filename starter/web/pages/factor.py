@@ -5,6 +5,7 @@ import asyncio
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from review.acts.forms import qr_svg
 from review.rules.errors import RefusedError
 from starter.web.dependencies import AccessDep
 from starter.web.pages.frame import rendered
@@ -32,7 +33,7 @@ async def begin(
     made = await asyncio.to_thread(access.begin_second_factor, visitor.person.id)
     return rendered(
         request, "second_factor.html", visitor, held=False, secret=made.secret, uri=made.uri,
-        codes=(), refusal=None,
+        qr=qr_svg(made.uri), codes=(), refusal=None,
     )  # fmt: skip
 
 
