@@ -560,7 +560,9 @@ def _resolve_unknown(doing: Doing) -> dict[str, Any]:
     if publication.state != PublicationState.UNKNOWN:
         raise RefusedError("nothing_changed", state=publication.state)
     live = bool(doing.request.published)
-    publication.state = PublicationState.LIVE if live else PublicationState.FAILED
+    # What stood there once and does no longer has been taken down, and stays down.
+    gone = PublicationState.RETRACTED if publication.live_at else PublicationState.FAILED
+    publication.state = PublicationState.LIVE if live else gone
     publication.detail = "resolved_by_person"
     if live and publication.live_at is None:
         publication.live_at = doing.now

@@ -33,6 +33,7 @@ from review.rules.values import PublicationState, Role, Status, StepState
 FINDINGS = "findings"  # why the gate is closed: the last look at the text found something
 ATTACHMENTS_WRONG = frozenset({"attachment_missing", "attachment_altered"})
 RUNNING = (PublicationState.SUBMITTED, PublicationState.ACCEPTED)
+TROUBLE = (PublicationState.FAILED, PublicationState.UNKNOWN)
 FINISHED = (Status.REJECTED, Status.WITHDRAWN)
 HOLDABLE = (Status.IN_REVIEW, Status.AUTHORISED, Status.PUBLISHING, Status.PARTLY_PUBLISHED)
 
@@ -412,6 +413,9 @@ def finish(
         session.add(earlier)
     publication.state = receipt.state
     publication.detail = receipt.detail
+    kind = f"channel_{receipt.state}"
+    if attempt.deed == "retract" and receipt.state in TROUBLE:
+        kind = _still_there(publication, receipt)
     publication.url = receipt.url or publication.url
     publication.reference = receipt.reference or publication.reference
     if receipt.state == PublicationState.LIVE and publication.live_at is None:
@@ -423,12 +427,29 @@ def finish(
         f"publication_{receipt.state}", now, nudge=False, channel=publication.channel,
         generation=publication.generation, attempt=attempt_no, deed=attempt.deed,
     )  # fmt: skip
-    if receipt.state in (PublicationState.FAILED, PublicationState.UNKNOWN):
+    if receipt.state in TROUBLE:
         operators = _operators(session, publication.channel, now)
-        notices.tell(
-            session, item, operators, f"channel_{receipt.state}",
-            f"{publication.channel}:{publication.generation}", now, channel=publication.channel,
-        )  # fmt: skip
+        mark = f"{publication.channel}:{publication.generation}"
+        if attempt.deed == "retract":  # each refusal is told: somebody wants it gone
+            mark += f":{attempt_no}"
+        notices.tell(session, item, operators, kind, mark, now, channel=publication.channel)
+
+
+def _still_there(publication: Publication, receipt: Receipt) -> str:
+    """End a take-down that failed: what was live still is, and a person decides what to do.
+
+    It never counts as a failed publication, which could be sent anew and would stand there twice;
+    nor is the platform asked again and again by itself. The person may take it down once more.
+
+    Returns:
+        The kind of notice that tells the channel's people (A-24).
+    """
+    publication.wanted = "live"
+    if receipt.state == PublicationState.FAILED and publication.live_at is not None:
+        publication.state = PublicationState.LIVE
+        return "retraction_failed"
+    publication.state = PublicationState.UNKNOWN
+    return "channel_unknown"
 
 
 def _operators(session: Session, channel: str, now: datetime) -> list[tuple[str, str]]:

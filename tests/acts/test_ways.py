@@ -3,8 +3,10 @@
 from datetime import datetime
 
 import pytest
+from sqlmodel import col, select
 
 from review.records import audit
+from review.records.tables import Notice, PersonRow
 from review.rules.errors import NotAllowedError, RefusedError, RuleError
 from tests.acting import Course
 from tests.acts.test_course import CATEGORIES
@@ -229,6 +231,55 @@ def test_person_says_what_is_true_of_an_unknown_send(quick_ledger):
     course.act("publisher_a", "resolve_unknown", channel="site", published=True)
     position = course.turn()
     assert position.status == "published", position
+
+
+def _told(course: Course, kind: str, username: str) -> int:
+    """Return how many notices of a kind somebody has of the item."""
+    found = select(Notice).join(PersonRow, col(PersonRow.id) == col(Notice.person_id))
+    found = found.where(PersonRow.username == username, Notice.kind == kind)
+    with course.ledger.reading() as session:
+        return len(session.exec(found.where(Notice.submission_id == course.id)).all())
+
+
+def test_take_down_that_failed_is_still_online_and_never_sent_anew(quick_ledger):
+    """A-24: it is told each time, may be tried again, and no second copy goes out meanwhile."""
+    course = Course(quick_ledger)
+    course.publish(course.run())
+    for tries in (1, 2):
+        course.act("deputy_b", "retract", reason="错")
+        position = course.publish(course.turn(), state="failed", detail="publication.superseded")
+        assert not position.publish, "the platform is not asked again by itself"
+        (publication,) = course.item(lambda i: i.publications())
+        assert (publication.state, publication.wanted) == ("live", "live")
+        assert _told(course, "retraction_failed", "publisher_a") == tries
+    with pytest.raises(RefusedError) as refused:
+        course.act("publisher_a", "retry_channel", channel="site")
+    assert refused.value.code == "nothing_changed"
+    with pytest.raises(RefusedError):
+        course.claim("site", 2)
+
+    course.act("deputy_b", "retract", reason="错")
+    position = course.publish(course.turn())
+    assert position.status == "retracted", position
+
+
+def test_take_down_of_unknown_end_waits_for_a_person(quick_ledger):
+    course = Course(quick_ledger)
+    course.publish(course.run())
+    course.act("deputy_b", "retract", reason="错")
+    position = course.publish(course.turn(), state="unknown")
+    assert not position.publish
+    with pytest.raises(RefusedError) as refused:
+        course.act("publisher_a", "retry_channel", channel="site")
+    assert refused.value.code == "publication_unknown"
+
+    course.act("publisher_a", "resolve_unknown", channel="site", published=False)
+
+    (publication,) = course.item(lambda i: i.publications())
+    assert publication.state == "retracted", "what was live is gone; it did not fail to go out"
+    with pytest.raises(RefusedError):
+        course.act("publisher_a", "retry_channel", channel="site")
+    assert course.turn().status == "retracted"
 
 
 def test_each_units_channels_go_out_with_its_own_proof(quick_ledger):
