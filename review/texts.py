@@ -3,6 +3,9 @@
 Catalogues are flat YAML files, one an area, under `review/locales/LANGUAGE/`.
 """
 
+import re
+from collections.abc import Mapping
+from datetime import datetime
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -10,6 +13,9 @@ from typing import Any
 from ruamel.yaml import YAML
 
 LANGUAGES = ("zh", "en")
+MOMENT = re.compile(
+    r"(?P<day>\d{4}-\d\d-\d\d)(?:T(?P<clock>\d\d:\d\d)(?::(?P<seconds>\d\d))?[+-]\d\d:\d\d)?"
+)
 
 
 @cache
@@ -31,3 +37,32 @@ def text(code: str, language: str = "zh", **params: Any) -> str:
         return pattern.format(**params)
     except (KeyError, IndexError):
         return pattern
+
+
+def sentence(reason: Mapping[str, Any], language: str = "zh") -> str:
+    """Return one stored `{code, params}` in words, its days and moments as people write them.
+
+    Moments are RFC 3339 in the bureau's zone already, days ISO 8601; a person's name or any other
+    value is left alone. Seconds are shown where there are any, for packs that count in seconds.
+    """
+    given = {
+        name: in_words(value, language) if isinstance(value, str) and name != "by" else value
+        for name, value in reason.get("params", {}).items()
+    }
+    return text(str(reason["code"]), language, **given)
+
+
+def in_words(value: str, language: str = "zh") -> str:
+    """Return a value with each day and moment in it as `2026年11月22日 09:30`."""
+
+    def written(found: re.Match[str]) -> str:
+        day = found["day"]
+        if language == "zh":
+            at = datetime.fromisoformat(day)
+            day = f"{at.year}年{at.month}月{at.day}日"
+        seconds = found["seconds"] or "00"
+        clock = (found["clock"] or "") + (f":{seconds}" if seconds != "00" else "")
+        return f"{day} {clock}".rstrip()
+
+    words = MOMENT.sub(written, value)
+    return words.replace(", ", "、") if language == "zh" and words != value else words

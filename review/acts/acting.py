@@ -301,8 +301,9 @@ def _set_deadline(doing: Doing) -> dict[str, Any]:
     limit = doing.item.row.due_at
     if limit is not None and due_at > limit:
         raise RefusedError("past_item_limit", limit=limit.isoformat())
-    start_step_clock(doing.item, step, doing.calendar(), doing.now, due_at)
-    set_by_person(step, due_at, doing.person.name)
+    calendar = doing.calendar()
+    start_step_clock(doing.item, step, calendar, doing.now, due_at)
+    set_by_person(step, due_at, doing.person.name, calendar.timezone)
     return {"step": step.key, "due_at": due_at.isoformat()}
 
 

@@ -2,6 +2,7 @@
 
 from datetime import datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import bindparam
 from sqlmodel import select
@@ -191,9 +192,10 @@ def start_step_clock(
     item.session.add(step)
 
 
-def set_by_person(step: Step, due_at: datetime, name: str) -> None:
+def set_by_person(step: Step, due_at: datetime, name: str, timezone: str) -> None:
     """Say in a step's explanation that a person, not the pack, set when it is due."""
-    params = {"at": due_at.isoformat(), "by": name}
+    at = due_at.astimezone(ZoneInfo(timezone)).isoformat(timespec="seconds")
+    params = {"at": at, "by": name}
     step.explanation = [{"code": SET_BY_PERSON, "params": params}]
 
 

@@ -30,7 +30,7 @@ from review.rules.calendar import Calendar
 from review.rules.cases import latest_steps
 from review.rules.errors import NotFoundError
 from review.rules.values import Profile, PublicationState, StepState
-from review.texts import text
+from review.texts import sentence
 
 Json = dict[str, Any]
 ZONE = ZoneInfo("Asia/Shanghai")  # moments are shown in the bureau's time, with its offset
@@ -87,10 +87,7 @@ def _step(step: Step, people: list[Any], language: str) -> Json:
         "overdue": step.overdue_at is not None,
         "reminders_sent": step.reminders_sent,
         "escalated": step.escalated,
-        "explanation": [
-            text(reason["code"], language, **reason.get("params", {}))
-            for reason in step.explanation
-        ],
+        "explanation": [sentence(reason, language) for reason in step.explanation],
     }
 
 

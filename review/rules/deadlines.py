@@ -191,7 +191,8 @@ def item_milestones(
     """Return the alarms of the whole item, earliest first; `late` ones record 迟报."""
     profile = Profile(profile)
     due_at = item_due(policy, profile, anchor_at, calendar).at
-    limit = policy.profiles[profile].item_limit
+    terms = policy.profiles[profile]
+    limit = terms.item_limit
     alarms = []
     for alarm in policy.item_alarms[profile]:
         if isinstance(alarm.at, Length):
@@ -207,6 +208,11 @@ def item_milestones(
                 shown={"code": alarm.code, "late": alarm.late},
             )
         )
+    if terms.outer_limit is not None:  # beyond the whole item's own limit (T-2)
+        at = calendar.after(anchor_at, terms.outer_limit, terms.clock)
+        shown = {"code": "outer", "late": True}
+        mark = f"alarm:outer:{terms.outer_limit}"
+        alarms.append(Milestone(kind="item_alarm", mark=mark, at=at, shown=shown))
     return tuple(sorted(alarms, key=lambda m: m.at))
 
 
@@ -293,4 +299,4 @@ def _days(days: Sequence[date]) -> str:
 
 
 def _shown(at: datetime, calendar: Calendar) -> str:
-    return at.astimezone(ZoneInfo(calendar.timezone)).strftime("%Y-%m-%d %H:%M:%S")
+    return at.astimezone(ZoneInfo(calendar.timezone)).isoformat(timespec="seconds")

@@ -19,7 +19,7 @@ from review.rules.deadlines import (
 )
 from review.rules.policy import QuietHours, StepRule
 from review.rules.values import Profile
-from review.texts import text
+from review.texts import sentence
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 CALENDAR = load_calendar(builtin_calendar())
@@ -63,7 +63,7 @@ def marks(profile: str, step: str, opened: str, due_at: str) -> dict[str, str]:
 
 
 def told(found: Due, language: str = "zh") -> str:
-    return " ".join(text(one.code, language, **one.params) for one in found.explanation)
+    return " ".join(sentence(one.model_dump(), language) for one in found.explanation)
 
 
 # --- due ----------------------------------------------------------------------------------------
@@ -75,8 +75,8 @@ def test_friday_evening_before_a_worked_saturday_is_due_on_saturday():
 
     assert found.at == at("2026-10-10 11:55")
     assert told(found) == (
-        "自 2026-10-09 17:25:00 起计。 时限 3.5 个工作小时，只计工作时间。 "
-        "调休上班日：2026-10-10。 因此应于 2026-10-10 11:55:00 前办结。"
+        "自 2026年10月9日 17:25 起计。 时限 3.5 个工作小时，只计工作时间。 "
+        "调休上班日：2026年10月10日。 因此应于 2026年10月10日 11:55 前办结。"
     )
 
 
@@ -91,7 +91,7 @@ def test_step_opened_at_night_says_when_its_clock_begins():
     found = due("important", "final_review", "2026-11-23 20:00")
 
     assert found.at == at("2026-11-24 17:00")
-    assert "自 2026-11-24 08:30:00 起计时" in told(found)
+    assert "自 2026年11月24日 08:30 起计时" in told(found)
 
 
 def test_sunday_emergency_runs_at_once():
@@ -108,7 +108,7 @@ def test_over_the_years_end_is_provisional():
     wall = due("emergency", "unit_review", "2026-12-31 23:50", "2026-12-31 23:50")
 
     assert found.at == at("2027-01-01 11:30")
-    assert "暂定" in told(found) and "2026-12-31" in told(found)
+    assert "暂定" in told(found) and "只公布到 2026年12月31日" in told(found)
     assert "暂定" not in told(wall)
     assert "暂定" in told(item_due(POLICY, "important", at("2026-12-30 10:00"), CALENDAR))
 
@@ -347,7 +347,10 @@ def test_item_is_due_by_the_table(profile, anchor, ends):
     [
         ("work_news", ["near 11-24 11:30", "late! 11-24 16:00"]),
         ("emergency", ["red 11-20 19:00", "near 11-20 20:00", "late! 11-20 21:00"]),
-        ("public_opinion", ["half 11-21 04:00", "near 11-21 12:00", "late! 11-21 16:00"]),
+        (
+            "public_opinion",
+            ["half 11-21 04:00", "near 11-21 12:00", "late! 11-21 16:00", "outer! 11-22 16:00"],
+        ),
     ],
 )
 def test_item_alarms_are_those_of_the_table(profile, alarms):
