@@ -32,7 +32,12 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for name, commands in {**cli_people.GROUPS, "audit": cli_audit.audit}.items():
+export = typer.Typer(help="The ledger as files.", no_args_is_help=True)
+for name, commands in {
+    **cli_people.GROUPS,
+    "audit": cli_audit.audit,
+    "export": export,
+}.items():
     app.add_typer(commands, name=name)
 
 TokenOption = Annotated[
@@ -422,6 +427,73 @@ def status(
             table(item[name], title=word(name))
     if item.get("allowed_actions"):
         print(t("allowed", actions=cell(item["allowed_actions"])))
+
+
+@app.command()
+def form(
+    submission_id: Annotated[str | None, typer.Argument(metavar="ID", help="An item's id.")] = None,
+    file: Annotated[Path | None, typer.Argument(metavar="FILE", help="A .docx to write.")] = None,
+    template: Annotated[
+        Path | None,
+        typer.Option(
+            "--template",
+            help="Write annex1.docx and annex2.docx into this folder instead, to be edited in "
+            "Word; what lies in DATA/forms is filled in place of our own.",
+        ),
+    ] = None,
+    token: TokenOption = None,
+    url: UrlOption = None,
+    data: DataOption = None,
+) -> None:
+    """Write an item's official form, annex 1 or 2, with its supplement, as a Word file.
+
+    Example: sanshen form 01jd3v 审批表.docx
+    """
+    from starter.cli_forms import write_file
+
+    if template is not None:
+        from review.word_forms import FORMS
+        from review.word_forms import template as template_of
+
+        for name in FORMS:
+            write_file(template / f"{name}.docx", template_of(name))
+            print(template / f"{name}.docx")
+        return
+    if submission_id is None or file is None:
+        fail("form_of_what")
+    write_file(file, client(token, url, data).download(item_path(submission_id, "/form.docx")))
+    print(file)
+
+
+@export.command(name="ledger")
+def export_ledger(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help=".xlsx, .csv or .jsonl")],
+    state: Annotated[str | None, typer.Option("--status", help="in_review, returned …")] = None,
+    category: Annotated[str | None, typer.Option()] = None,
+    kind: Annotated[str | None, typer.Option()] = None,
+    unit: Annotated[str | None, typer.Option()] = None,
+    overdue: Annotated[bool | None, typer.Option("--overdue/--on-time")] = None,
+    mine: Annotated[bool, typer.Option("--mine", help="Only what I submitted.")] = False,
+    q: Annotated[str | None, typer.Option(help="Words to look for.")] = None,
+    from_: Annotated[str | None, typer.Option("--from", help="A day, included.")] = None,
+    to: Annotated[str | None, typer.Option(help="A day, included.")] = None,
+    token: TokenOption = None,
+    url: UrlOption = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the items that I may see as a table, with the filters of `sanshen list`.
+
+    Example: sanshen export ledger 台账.xlsx --from 2026-01-01 --category emergency
+    """
+    from starter.cli_forms import write_ledger
+
+    filters = {
+        "status": state, "category": category, "kind": kind, "unit": unit, "overdue": overdue,
+        "mine": mine or None, "q": q, "from": from_, "to": to,
+    }  # fmt: skip
+    count = write_ledger(file, client(token, url, data), filters)
+    show({"file": str(file), "items": count}, as_json)
 
 
 @app.command(name="list")

@@ -39,7 +39,7 @@ from review.acts import (
     verifying,
     waiting,
 )
-from review.acts.forms import form_html
+from review.acts.forms import form_html, form_of, supplement_of
 from review.acts.repeats import once, request_hash
 from review.acts.stopping import remember_stop, stop_findings, stopped
 from review.acts.visibility import require_visible
@@ -458,6 +458,37 @@ class Reviews:
         return await self._seen(
             person, submission_id, lambda session, found: form_html(session, found, site=site)
         )
+
+    async def form_docx(
+        self, person: Person, submission_id: str, site: str = "", own: Path | None = None
+    ) -> tuple[str, bytes]:
+        """Return the item's number and its official form with the 附页 as a Word file (R4.2).
+
+        Args:
+            site: Our public address; with it the file bears a code that leads to `/verify`.
+            own: The folder where the bureau keeps its own templates, if it does.
+
+        Raises:
+            RefusedError: form_template_wrong: the bureau's own template can't be filled.
+        """
+        from review import word_forms  # it loads much that few processes need
+
+        def read(session: Session, found: item.Item) -> tuple[Json, list[tuple[str, str]]]:
+            return form_of(session, found, site=site), supplement_of(session, found)
+
+        form, more = await self._seen(person, submission_id, read)
+
+        def write() -> bytes:
+            path = own / f"{form['form']}.docx" if own else None
+            kept = path.read_bytes() if path is not None and path.is_file() else None
+            return word_forms.filled(form, more, kept)
+
+        try:
+            return form["number"], await asyncio.to_thread(write)
+        except word_forms.TemplateError as error:
+            raise RefusedError(
+                "form_template_wrong", form=f"{form['form']}.docx", why=str(error)
+            ) from None
 
     async def submissions(
         self, person: Person, filters: Json, limit: int, after: str | None

@@ -82,6 +82,7 @@ def create_app(reviews: Reviews, access: Access, settings: Settings) -> FastAPI:
     app.state.uploads = attachments.Gauge()
     app.state.verifier = hook.Verifier(hook_keys(settings))
     app.state.site = settings.data / "site"
+    app.state.forms = settings.data / "forms"
     app.state.turned_away = getattr(reviews, "turned_away", None)
     app.state.public_url = settings.public_url
     app.state.opener = cipher(settings.payload_keys_by_id, settings.temporal_namespace)

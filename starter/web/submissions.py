@@ -29,6 +29,8 @@ router = APIRouter(prefix="/api/v1/submissions", tags=["submissions"])
 # What is shown of a text that is still under review may run and load nothing.
 BOXED = {"Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; sandbox"}
 
+WORD = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
+
 IdentQuery = Annotated[str | None, Query(pattern=r"^[A-Za-z0-9_.-]{1,120}$")]
 
 
@@ -121,6 +123,19 @@ async def form_html(
     site: str = request.app.state.public_url
     form = await reviews.form_html(caller.person, submission_id, site)
     return HTMLResponse(form, headers=BOXED)
+
+
+@router.get("/{submission_id}/form.docx", responses=refusals(*READS, 409), **gives(WORD))
+async def form_docx(
+    request: Request, caller: CallerDep, submission_id: IdDep, reviews: ReviewsDep
+) -> Response:
+    """Return the official form and its 附页 as a Word file."""
+    state = request.app.state
+    number, content = await reviews.form_docx(
+        caller.person, submission_id, state.public_url, state.forms
+    )
+    named = {"Content-Disposition": f'attachment; filename="{number}.docx"'}
+    return Response(content, media_type=WORD, headers=BOXED | named)
 
 
 @router.get(

@@ -143,6 +143,7 @@ GETS: dict[str, Rule] = {
     f"{SUB}/{{submission_id}}/versions": seen(),
     f"{SUB}/{{submission_id}}/diff": seen(query="from=1&to=2"),
     f"{SUB}/{{submission_id}}/form.html": seen(),
+    f"{SUB}/{{submission_id}}/form.docx": seen(),
     f"{SUB}/{{submission_id}}/preview": seen(query="channel={channel}"),
     "/api/v1/attachments/{attachment_id}": seen(),
     PAGE: seen(),
