@@ -210,14 +210,16 @@ class Place:
         """Take the ledger as it is now as the one to go back to."""
         self.ledger.close()
         self._kept = self.path.read_bytes()
+        self._opened = dict(self.tokens), dict(self.sessions)
         self._open()
 
     def back(self) -> None:
-        """Put the ledger back."""
+        """Put the ledger back, and forget the tokens and sessions that it doesn't know."""
         self.ledger.close()
         for beside in ("-wal", "-shm"):
             self.path.with_name(self.path.name + beside).unlink(missing_ok=True)
         self.path.write_bytes(self._kept)
+        self.tokens, self.sessions = (dict(kept) for kept in self._opened)
         self._open()
 
     def _open(self) -> None:
