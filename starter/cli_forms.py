@@ -128,7 +128,7 @@ def _write_xlsx(path: Path, items: Iterable[Json]) -> int:
     count = 0
     try:
         sheet.append([cell(head, bold=True) for head in heads()])
-        for count, row in enumerate(rows(items), 1):  # noqa: B007
+        for count, row in enumerate(rows(items), 1):
             if count > MOST_ROWS:
                 fail("export_too_long", most=MOST_ROWS)
             sheet.append([cell(value) for value in row])
