@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from review.lists import builtin_sources, builtin_words, load_sources, load_words
@@ -81,6 +81,7 @@ def test_a_disguised_marking_is_found(before, word, first, second, after):
 
 @settings(deadline=None)
 @given(texts, st.sampled_from([ID, CARD]), texts)
+@example("", ID, f"{ID}{ID}t.cn/a")
 def test_no_finding_shows_a_number_that_stops(before, number, after):
     text = Text(
         fields={"title": before, "body": f"{before}【待核{number}】甲{after}"},

@@ -1,5 +1,6 @@
 """All rules of requirements 7 over one text, with the lists of one moment."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,6 +25,9 @@ from review.rules.screening.stops import stops
 from review.rules.screening.texts import REPOSTS, Text, is_published
 from review.rules.values import Category, Kind
 
+# As long as a card number. Run together with more, digits are no number that stops a text, but
+# may hold one that another place of it shows.
+_LONG_DIGITS = re.compile(r"\d{15,}[\dXx]?")
 NAME_LISTS = ("名单", "名册", "花名册", "人员信息", "公示")
 
 
@@ -144,12 +148,16 @@ def _hides(finding: Finding) -> bool:
 
 def _discreet(finding: Finding, hidden: Mapping[str, Spans]) -> Finding:
     """Return a finding without words that another one hides."""
+    if _hides(finding) or not (finding.quote or finding.suggest):
+        return finding
     spans = hidden.get(finding.field)
-    if spans is None or _hides(finding) or not (finding.quote or finding.suggest):
-        return finding
-    if finding.start < finding.end and not spans.touch(finding.start, finding.end):
-        return finding
-    return finding.model_copy(update={"quote": "", "suggest": ""})
+    if spans is not None and (
+        finding.start == finding.end or spans.touch(finding.start, finding.end)
+    ):
+        return finding.model_copy(update={"quote": "", "suggest": ""})
+    shown = {name: getattr(finding, name) for name in ("quote", "suggest")}
+    masked = {name: _LONG_DIGITS.sub("***", words) for name, words in shown.items()}
+    return finding if masked == shown else finding.model_copy(update=masked)
 
 
 def _service(text: Text) -> Iterator[Finding]:
