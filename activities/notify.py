@@ -79,7 +79,7 @@ class Notifier:
         seventh of all that the worker did.
         """
         shown = {
-            **self._about(row),
+            **(self._matter(notice) if "matter" in notice.shown else self._about(row)),
             "step": text(f"step.{notice.shown.get('step', '')}", self._language),
             "due": _local(notice.shown.get("due_at")),
             "times": notice.shown.get("times", ""),
@@ -99,6 +99,15 @@ class Notifier:
         message["To"] = _header(person.email or f"{person.username}@localhost")
         message["Subject"] = _header(subject)
         return message
+
+    def _matter(self, notice: Notice) -> dict[str, str]:
+        """Return what may be said of an order, an incident or a case: its number, no subject."""
+        return {
+            "number": str(notice.shown.get("number", "")),
+            "title": "",
+            "category": "",
+            "url": f"{self._public_url}/{notice.shown['matter']}",
+        }
 
     def _about(self, row: Submission | None) -> dict[str, str]:
         """Return what may be said of an item; C and D show number and category alone."""

@@ -15,6 +15,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from activities.advance import Advancer, Clock, system_clock
 from activities.channels import Channel, Site
 from activities.mailbox import FolderMailbox
+from activities.mind import Minder
 from activities.notify import Notifier
 from activities.publish import Publisher
 from review import logs
@@ -27,6 +28,7 @@ from review.settings import Settings, SettingsError, load
 from workers.relay import Relay
 from workers.sealing import Sealer
 from workflows.names import TASK_QUEUE
+from workflows.nudges import MATTERS
 from workflows.publication import PublicationWorkflow
 from workflows.submission import SubmissionWorkflow
 
@@ -54,6 +56,7 @@ def worker(
 ) -> Worker:
     """Return a worker for every workflow and activity of ours."""
     advancer = Advancer(ledger, clock, engine_clock=engine_clock)
+    minder = Minder(ledger, clock, engine_clock=engine_clock)
     publisher = Publisher(ledger, channels, clock, watch=watch, blobs=blobs)
     settings: dict[str, Any] = {
         "max_cached_workflows": CACHED_WORKFLOWS,
@@ -65,8 +68,8 @@ def worker(
     return Worker(
         client,
         task_queue=task_queue,
-        workflows=[SubmissionWorkflow, PublicationWorkflow],
-        activities=[advancer.advance, publisher.publish],
+        workflows=[SubmissionWorkflow, PublicationWorkflow, *MATTERS.values()],
+        activities=[advancer.advance, publisher.publish, minder.mind],
         **(settings | options),
     )
 

@@ -10,11 +10,14 @@ from temporalio.client import Client
 
 from activities.notify import BATCH as FULL_BATCH
 from activities.notify import Notifier
+from review.acts.supervising import propose_for_stale_channels
 from review.records.engine import Ledger
+from review.records.matters import MatterOutbox
 from review.records.tables import Outbox, Submission
-from review.rules.errors import LedgerUnavailableError
+from review.rules.errors import LedgerUnavailableError, NotFoundError
+from review.rules.matters import MatterKind
 from workflows.names import TASK_QUEUE
-from workflows.nudges import known, nudge
+from workflows.nudges import known, nudge, nudge_matter
 
 log = structlog.get_logger()
 
@@ -23,6 +26,7 @@ GRACE = timedelta(seconds=2)
 PAUSE = 0.5  # seconds between two looks at the ledger
 LAST_RETRY = timedelta(minutes=1)
 BATCH = 200
+CHANNELS_EVERY = timedelta(minutes=15)
 
 
 class Relay:
@@ -42,13 +46,15 @@ class Relay:
         self._notifier = notifier
         self._clock = clock
         self._task_queue = task_queue
+        self._looked_at: datetime | None = None
 
     async def run(self) -> None:
         """Relay until cancelled; a ledger or engine that is away is only waited for."""
         away = False
         while True:
             try:
-                sent = await self.nudge_owed()
+                sent = await self.nudge_owed() + await self.nudge_matters_owed()
+                await self._look_at_channels()
                 delivered = await self._notifier.deliver()
             except LedgerUnavailableError:
                 if not away:
@@ -78,6 +84,58 @@ class Relay:
             took.append(submission)
         await self._ledger.run(_tried, [submission for submission, *_ in owed], self._clock())
         return len(took)
+
+    async def nudge_matters_owed(self) -> int:
+        """Nudge the workflow of every order, incident and case that is owed something."""
+        owed = await self._ledger.read(_matters_owed, self._clock() - GRACE)
+        if not owed:
+            return 0
+        took = 0
+        for kind, matter in owed:
+            if not await nudge_matter(
+                self._client, MatterKind(kind), matter, task_queue=self._task_queue
+            ):
+                log.warning("engine_away", owed=len(owed))
+                break
+            took += 1
+        await self._ledger.run(_matters_tried, [matter for _, matter in owed], self._clock())
+        return took
+
+    async def _look_at_channels(self) -> None:
+        """Propose an order for each channel that went stale; now and then is often enough."""
+        now = self._clock()
+        if self._looked_at is not None and now - self._looked_at < CHANNELS_EVERY:
+            return
+        self._looked_at = now
+        try:
+            made = await self._ledger.run(propose_for_stale_channels, now)
+        except NotFoundError:  # no rules yet: nothing is stale
+            return
+        if made:
+            log.info("orders_proposed", count=len(made))
+
+
+def _matters_owed(session: Session, before: datetime) -> list[tuple[str, str]]:
+    rows = session.exec(
+        select(MatterOutbox.kind, MatterOutbox.matter_id)
+        .where(col(MatterOutbox.done_at).is_(None))
+        .where(MatterOutbox.next_try_at <= before)
+        .order_by(col(MatterOutbox.next_try_at))
+        .limit(BATCH)
+    ).all()
+    return list(dict.fromkeys(rows))
+
+
+def _matters_tried(session: Session, matters: list[str], now: datetime) -> None:
+    rows = session.exec(
+        select(MatterOutbox)
+        .where(col(MatterOutbox.matter_id).in_(matters))
+        .where(col(MatterOutbox.done_at).is_(None))
+    )
+    for row in rows:
+        row.attempts += 1
+        row.next_try_at = now + min(GRACE * 2 ** min(row.attempts, 10), LAST_RETRY)
+        session.add(row)
 
 
 def _owed(session: Session, before: datetime) -> list[tuple[str, str, str, str]]:

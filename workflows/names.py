@@ -3,5 +3,10 @@
 TASK_QUEUE = "sanshen"
 
 
+def matter_workflow_id(kind: str, matter_id: str) -> str:
+    """Return `supervision-{id}`, `incident-{id}` or `violation-{id}`."""
+    return f"{kind}-{matter_id}"
+
+
 def submission_workflow_id(submission: str) -> str:
     return f"submission-{submission}"

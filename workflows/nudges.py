@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from typing import Any
 
 from temporalio.client import Client
 from temporalio.common import (
@@ -13,9 +14,13 @@ from temporalio.common import (
 )
 from temporalio.service import RPCError, RPCStatusCode
 
+from review.rules.matters import MatterKind, MatterRef
 from review.rules.positions import Nudge, SubmissionRef
-from workflows.names import TASK_QUEUE, submission_workflow_id
+from workflows.incident import IncidentWorkflow
+from workflows.names import TASK_QUEUE, matter_workflow_id, submission_workflow_id
 from workflows.submission import SubmissionWorkflow
+from workflows.supervision import SupervisionWorkflow
+from workflows.violation import ViolationWorkflow
 
 CATEGORY = SearchAttributeKey.for_keyword("SanshenCategory")
 UNIT = SearchAttributeKey.for_keyword("SanshenUnit")
@@ -74,6 +79,33 @@ async def nudge(
             rpc_timeout=PATIENCE,
             start_signal=None if first else "decided",
             start_signal_args=() if first else (message,),
+        )
+    except (RPCError, RuntimeError):  # a client that never connected raises RuntimeError
+        return False
+    return True
+
+
+MATTERS: dict[MatterKind, Any] = {
+    MatterKind.ORDER: SupervisionWorkflow,
+    MatterKind.INCIDENT: IncidentWorkflow,
+    MatterKind.VIOLATION: ViolationWorkflow,
+}
+
+
+async def nudge_matter(
+    client: Client, kind: MatterKind, matter_id: str, *, task_queue: str = TASK_QUEUE
+) -> bool:
+    """Tell a matter's workflow that its ledger changed; as `nudge`, and durable like it."""
+    try:
+        await client.start_workflow(
+            MATTERS[kind].run,
+            MatterRef(kind=kind, matter_id=matter_id),
+            id=matter_workflow_id(kind, matter_id),
+            task_queue=task_queue,
+            id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            rpc_timeout=PATIENCE,
+            start_signal="changed",
         )
     except (RPCError, RuntimeError):  # a client that never connected raises RuntimeError
         return False

@@ -42,10 +42,25 @@ def tell(
         mark: What makes this notice one of its kind, for example "remind:50".
         shown: What the message says beside number and title; codes and moments only.
     """
+    return tell_of(session, item.row.id, people, kind, mark, now, step_id=step_id, **shown)
+
+
+def tell_of(
+    session: Session,
+    about: str,
+    people: Iterable[tuple[str, str]],
+    kind: str,
+    mark: str,
+    now: datetime,
+    *,
+    step_id: str = "",
+    **shown: Any,
+) -> int:
+    """Write notices as `tell` does, about whatever has this id."""
     wanted = dict(people)
     if not wanted:
         return 0
-    keys = {p: f"{item.row.id}:{step_id}:{kind}:{mark}:{p}" for p in wanted}
+    keys = {p: f"{about}:{step_id}:{kind}:{mark}:{p}" for p in wanted}
     written = set(session.exec(_WRITTEN, params={"keys": list(keys.values())}))
     fresh = 0
     for person, why in wanted.items():
@@ -55,7 +70,7 @@ def tell(
             Notice(
                 id=new_id(),
                 key=keys[person],
-                submission_id=item.row.id,
+                submission_id=about,
                 step_id=step_id,
                 person_id=person,
                 kind=kind,

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 from sqlmodel import Session, col, select
 
 from review.acts.attaching import described, use_on
+from review.acts.incidents import link
 from review.acts.item import Item, next_number, policy_in_force
 from review.acts.screening import (
     likeness_of,
@@ -108,6 +109,8 @@ def submit(
     item = Item(session, row)
     for planned in item.planned():
         item.add_step(planned, 1)
+    if draft.incident:
+        link(session, draft.incident, row, now)
     item.trace("submitted", now, person, role=Role.INFO_OFFICER, way_in=way_in, profile=row.profile)
     session.flush()
     return {

@@ -22,10 +22,12 @@ from review.acts.clocks import (
 from review.acts.entitlement import ask, ask_also, leaders, people_for
 from review.acts.item import Item, calendar_in_force
 from review.acts.publishing import deeds, settle
-from review.ids import new_id
-from review.records.tables import Lead, MilestoneRow, Outbox, Step, StepPerson
+from review.acts.supervising import propose_for_step
+from review.acts.violations import open_lead
+from review.records.tables import MilestoneRow, Outbox, Step, StepPerson
 from review.rules import deadlines
 from review.rules.calendar import Calendar
+from review.rules.matters import LAPSED_ORDER
 from review.rules.positions import OpenStep, Position
 from review.rules.values import Role, Status, StepState, Verdict
 
@@ -246,6 +248,12 @@ def _fire_step(
             step.escalated = 2
             told = _escalate(item, step, now)
             _notify(item, step, told, "escalated", mark, now, level=2)
+            schedule(  # still silent after the last escalation
+                item, step.id, "propose_order", f"{step.clock}/propose_order",
+                calendar.after(now, item.policy.management.order_proposed_after, "work"),
+            )  # fmt: skip
+        case "propose_order":
+            propose_for_step(session, item.row, step, now)
         case "skip":
             if step.tier or step.on_timeout != "skip_and_flag":
                 return
@@ -339,11 +347,10 @@ def _fire_item(item: Item, milestone: MilestoneRow, calendar: Calendar, now: dat
             tell = unit
         case "expiry_lead":
             if row.status in (Status.PUBLISHED, Status.PARTLY_PUBLISHED):
-                session.add(
-                    Lead(
-                        id=new_id(), cause=f"expired:{row.id}", kind=1, submission_id=row.id, at=now
-                    )
-                )
+                open_lead(
+                    session, LAPSED_ORDER, f"expired:{row.id}", now, unit_id=row.unit_id,
+                    submission_id=row.id,
+                )  # fmt: skip
             tell = unit + supervisors
         case "go_live":
             return

@@ -659,17 +659,6 @@ class IdempotencyKey(SQLModel, table=True):
     at: datetime = moment()
 
 
-class Lead(SQLModel, table=True):
-    """Something a person should look into (R5.3); the system never convicts."""
-
-    id: str = Field(primary_key=True)
-    cause: str = Field(unique=True)
-    kind: int
-    submission_id: str = ""
-    shown: dict[str, Any] = json(dict)
-    at: datetime = moment()
-
-
 class Audit(SQLModel, table=True):
     """One line of the trace (全程留痕); each entry carries the hash of the one before it."""
 

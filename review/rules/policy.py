@@ -217,6 +217,27 @@ class ContentExpiry(Part):
     lead_after: Length
 
 
+_length = Length.model_validate
+
+
+class Management(Part):
+    """Clocks of supervision orders, incidents and violation cases (requirements 3.2, A-23)."""
+
+    order: Length = _length("3wd")  # 督办单
+    order_urgent: Length = _length("2h")  # 督办单 about C and D
+    order_proposed_after: Length = _length("1wd")  # since an item's last escalation; our default
+    confirm: Length = _length("1wd")  # a rectification waits to be looked at; our default
+    statement: Length = _length("3wd")  # violation statement by unit
+    stale_channel: Length = _length("336h")  # 14 days without a post: breach (T-4)
+    missed_grave: Length = _length("60m")  # 漏报 watch, 重大 and above
+    missed_other: Length = _length("4h")  # 漏报 watch, others
+    line_alarms: tuple[Length, ...] = (_length("3h"), _length("4h"))  # before the line
+    line_grave: Length = _length("5h")  # T-1; then it is 迟报
+    line_other: Length = _length("12h")  # 一般, 较大 (A-9)
+    press: Length = _length("20h")  # the press conference has to be within 24 h
+    follow_up: Length = _length("24h")  # until the incident is closed
+
+
 LEADERS = (Role.BUREAU_CHIEF, Role.SUPERVISING_LEADER, Role.PUBLICITY_LEADER)
 
 
@@ -270,6 +291,7 @@ class Policy(Part):
     raise_roles: tuple[Role, ...]
     lower_roles: tuple[Role, ...]
     second_factor: SecondFactor = SecondFactor()
+    management: Management = Management()
 
     def rules(self, profile: Profile | str) -> tuple[StepRule, ...]:
         """Return a route's steps in order."""
