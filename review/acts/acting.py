@@ -476,6 +476,11 @@ def _retract(doing: Doing) -> dict[str, Any]:
         taken.append(name)
     if not taken:
         raise RefusedError("nothing_changed")
+    schedule(
+        doing.item, "", "takedown", f"takedown:{doing.now.isoformat()}",
+        doing.calendar().after(doing.now, doing.item.policy.emergency_takedown, "wall"),
+        channels=taken,
+    )  # fmt: skip
     if doing.role in (Role.CENTER_DEPUTY, Role.DUTY_OFFICER):
         limit = doing.item.policy.retraction_ratify
         schedule(

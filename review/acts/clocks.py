@@ -18,7 +18,8 @@ from review.rules.values import Profile, StepState
 _MILESTONES = select(MilestoneRow).where(MilestoneRow.submission_id == bindparam("id"))
 
 SET_BY_PERSON = "due.set_by_person"
-OUTLIVES = ("late_opinion", "ratify", "expiry_remind", "expiry_lead")  # an item that has ended
+# These outlive an item that has ended.
+OUTLIVES = ("late_opinion", "ratify", "takedown", "expiry_remind", "expiry_lead")
 
 
 def milestones(item: Item) -> list[MilestoneRow]:

@@ -21,7 +21,7 @@ from review.acts.clocks import (
 )
 from review.acts.entitlement import ask, ask_also, leaders, people_for
 from review.acts.item import Item, calendar_in_force
-from review.acts.publishing import deeds, settle
+from review.acts.publishing import deeds, latest_publications, settle
 from review.acts.supervising import propose_for_step
 from review.acts.violations import open_lead
 from review.records.tables import MilestoneRow, Outbox, Step, StepPerson
@@ -29,7 +29,7 @@ from review.rules import deadlines
 from review.rules.calendar import Calendar
 from review.rules.matters import LAPSED_ORDER
 from review.rules.positions import OpenStep, Position
-from review.rules.values import Role, Status, StepState, Verdict
+from review.rules.values import PublicationState, Role, Status, StepState, Verdict
 
 _ASKED = (
     select(StepPerson.step_id, StepPerson.person_id)
@@ -86,6 +86,9 @@ def advance(session: Session, submission_id: str, now: datetime) -> Position:
             if row.status == Status.RETURNED:
                 _watch_returned(item, calendar, now)
             settle(item, now)
+    for milestone in unfired(item):
+        if milestone.kind == "takedown" and not _still_out(item, milestone.shown["channels"]):
+            drop(item, milestone)
     drop_dead_milestones(item, ended=row.status in ENDED)
     session.add(row)
     session.flush()
@@ -309,6 +312,7 @@ def _fire_item(item: Item, milestone: MilestoneRow, calendar: Calendar, now: dat
     unit = notices.unit_people(session, row.unit_id, now)
     supervisors = notices.by_role(session, Role.SUPERVISOR, now)
     tell: list[tuple[str, str]] = []
+    shown = _codes(milestone)
     kind = milestone.kind
     match kind:
         case "item_alarm":
@@ -341,6 +345,14 @@ def _fire_item(item: Item, milestone: MilestoneRow, calendar: Calendar, now: dat
             tell = notices.by_role(session, Role.OFFICE_REVIEWER, now)
         case "ratify":
             tell = supervisors
+        case "takedown":  # what readers still see is for people to chase (3.2)
+            still = _still_out(item, milestone.shown["channels"])
+            if not still:
+                return
+            deputies = notices.by_role(session, Role.CENTER_DEPUTY, now)
+            duty = notices.by_role(session, Role.DUTY_OFFICER, now)
+            tell = supervisors + deputies + duty
+            shown = {"channels": "、".join(still)}
         case "expiry_remind":
             if row.status not in (Status.PUBLISHED, Status.PARTLY_PUBLISHED):
                 return
@@ -354,9 +366,15 @@ def _fire_item(item: Item, milestone: MilestoneRow, calendar: Calendar, now: dat
             tell = unit + supervisors
         case "go_live":
             return
-    notices.tell(session, item, tell, kind, milestone.mark, now, **_codes(milestone))
+    notices.tell(session, item, tell, kind, milestone.mark, now, **shown)
     item.trace(f"milestone_{kind}", now, nudge=False, mark=milestone.mark,
                at=milestone.at.isoformat())  # fmt: skip
+
+
+def _still_out(item: Item, channels: list[str]) -> list[str]:
+    """Return those of some channels that still show an item, or may."""
+    latest = latest_publications(item)
+    return [name for name in channels if latest[name].state != PublicationState.RETRACTED]
 
 
 def _codes(milestone: MilestoneRow) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlmodel import select
 
 from review.acts.adopting import adopt_policy
 from review.acts.clocks import milestones
@@ -12,7 +13,7 @@ from review.acts.forms import form_html
 from review.acts.item import Item
 from review.packs import builtin_pack, load_pack
 from review.records.engine import Ledger
-from review.records.tables import Delegation, PersonRow, Publication, Unit
+from review.records.tables import Delegation, Notice, PersonRow, Publication, Unit
 from review.rules.errors import (
     MalformedError,
     NotAllowedError,
@@ -441,6 +442,44 @@ def test_operator_takes_down_its_own_channel_only(quick_ledger):
     course.act("pest_operator", "retract", channels=["mini_pest"], reason="x")
 
     assert [deed.channel for deed in course.turn().publish] == ["mini_pest"]
+
+
+def notices_of(course, kind):
+    def read(session):
+        asked = select(Notice).where(Notice.submission_id == course.id, Notice.kind == kind)
+        return session.exec(asked).all()
+
+    return course.ledger.write(read)
+
+
+def test_take_down_that_does_not_come_about_is_told_once(quick_ledger):
+    """Requirements 3.2: fifteen minutes; what readers still see is for people to chase (A-24)."""
+    course = Course(quick_ledger, channels=["site", "mini_pest"])
+    course.publish(course.run())
+    course.act("deputy_b", "retract", channels=["site"], reason="x")
+    course.turn()
+
+    course.wait(minutes=14)
+    assert not notices_of(course, "takedown")
+    course.wait(minutes=2)
+    course.wait(minutes=30)
+
+    told = notices_of(course, "takedown")
+    assert {"supervisor_a", "deputy_b", "deputy_c", "duty"} <= {one.person_id for one in told}
+    assert len(told) == len({one.person_id for one in told})
+    assert {one.shown["channels"] for one in told} == {"site"}
+
+
+def test_take_down_in_time_is_told_to_nobody(quick_ledger):
+    course = Course(quick_ledger)
+    course.publish(course.run())
+    course.act("deputy_b", "retract", reason="x")
+    course.act("chief", "ratify_retraction")
+
+    assert course.publish().done
+    course.wait(minutes=20)
+
+    assert not notices_of(course, "takedown")
 
 
 def test_take_down_is_ratified_by_the_final_reviewer_alone(quick_ledger):
