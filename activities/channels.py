@@ -8,14 +8,14 @@ import asyncio
 import fcntl
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 from uuid import NAMESPACE_URL, uuid5
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -37,7 +37,8 @@ class Channel(Protocol):
     """One platform. Every call carries the claim's key and may come twice.
 
     A receipt is LIVE, ACCEPTED (the platform will decide later), RETRACTED, FAILED (surely not
-    there, and trying again won't help) or UNKNOWN. An exception means: it may have arrived.
+    there, and trying again won't help), SUBMITTED (surely not there; `reference` says how far it
+    is, and the next try goes on from it) or UNKNOWN. An exception means: it may have arrived.
     """
 
     async def publish(self, claim: Claim, rendered: Rendered, at: datetime) -> Receipt:
@@ -55,6 +56,39 @@ class Channel(Protocol):
         None means that it surely holds nothing and that nothing is under way; a platform that
         can't be sure answers UNKNOWN.
         """
+
+
+class Seen(Value):
+    """What stands on a channel now. Exact bytes are compared by digest, others by their text."""
+
+    content: bytes
+    is_exact: bool = False
+
+
+class Post(Value):
+    """Something that is public on a channel, whoever put it there."""
+
+    reference: str
+    url: str = ""
+    at: Moment | None = None
+
+
+@runtime_checkable
+class Readable(Protocol):
+    """A channel that can be read again: for the drift watch and the patrol (R5.3-4)."""
+
+    async def read(self, claim: Claim) -> Seen | None:
+        """Return what readers find of a live item; None when it is surely gone."""
+
+    async def posts(self, channel: str) -> Sequence[Post]:
+        """Return what is public there, the latest first; old posts may be left out."""
+
+
+@runtime_checkable
+class Limited(Protocol):
+    """A channel whose platform takes only so much; the engine keeps the pace for all workers."""
+
+    per_second: float
 
 
 def channel_for(channels: Mapping[str, Channel], platform: str) -> Channel:
@@ -86,6 +120,7 @@ class Item(Value):
     url: str
     first_published_at: Moment
     updated_at: Moment
+    name: str = ""  # of its files, where it is not the number
     title: str = ""
     unit_name: str = ""
     digest: str = ""
@@ -144,6 +179,17 @@ class Site:
     async def lookup(self, claim: Claim) -> Receipt | None:
         return await asyncio.to_thread(self._lookup, claim)
 
+    async def read(self, claim: Claim) -> Seen | None:
+        """Return the page's bytes as they are served now."""
+        return await asyncio.to_thread(self._read_page, claim)
+
+    async def posts(self, channel: str) -> Sequence[Post]:
+        """Return the pages that show something, with and without a manifest.
+
+        A page that has none of its own is everybody's: whatever channel is asked about.
+        """
+        return await asyncio.to_thread(self._pages_of, channel)
+
     # --- deeds, each under the lock -------------------------------------------------------------
 
     def _lay_out(self) -> None:
@@ -152,27 +198,29 @@ class Site:
 
     def _publish(self, claim: Claim, rendered: Rendered, at: datetime) -> Receipt:
         with self._alone():
-            held = self._manifest(claim.number)
+            name = self._name(claim)
+            held = self._manifest(name)
             refusal = _refusal(held, claim, rendered)
             if refusal:
                 return refusal
-            published = [name for one in claim.attachments if (name := published_file(one))]
+            published = [file for one in claim.attachments if (file := published_file(one))]
             if published and not self._lay_files(published):
                 return Receipt(
                     state=PublicationState.FAILED, detail="publication.attachment_missing"
                 )
-            self._replace(f"item/{claim.number}.html", rendered.content)
+            self._replace(f"item/{name}.html", rendered.content)
             if held and held.key == claim.key:
                 item = held
             else:
                 item = Item(
                     number=claim.number,
+                    name=name if name != claim.number else "",
                     submission_id=claim.submission_id,
                     channel=claim.channel,
                     generation=claim.generation,
                     key=claim.key,
                     state="live",
-                    url=f"{self._base_url}/public/item/{claim.number}.html",
+                    url=f"{self._base_url}/public/item/{name}.html",
                     first_published_at=_first(held, claim, at),
                     updated_at=at.astimezone(BEIJING),
                     title=printable(claim.title),
@@ -187,7 +235,8 @@ class Site:
 
     def _retract(self, claim: Claim, at: datetime) -> Receipt:
         with self._alone():
-            held = self._manifest(claim.number)
+            name = self._name(claim)
+            held = self._manifest(name)
             if held and not _same_item(held, claim):
                 return Receipt(state=PublicationState.FAILED, detail="publication.number_taken")
             if held and held.generation > claim.generation:
@@ -197,18 +246,19 @@ class Site:
             # Nothing of the content stays, not even the title, in page or manifest.
             item = Item(
                 number=claim.number,
+                name=name if name != claim.number else "",
                 submission_id=claim.submission_id,
                 channel=claim.channel,
                 generation=claim.generation,
                 key=claim.key,
                 state="retracted",
-                url=f"{self._base_url}/public/item/{claim.number}.html",
+                url=f"{self._base_url}/public/item/{name}.html",
                 first_published_at=_first(held, claim, at),
                 updated_at=retracted_at,
             )
             note = _pages().get_template("retracted.html").render(item=item)
             # The page first: while it still shows the text, the manifest must not say otherwise.
-            self._replace(f"item/{claim.number}.html", note.encode())
+            self._replace(f"item/{name}.html", note.encode())
             if item != held:
                 self._keep(item)
             self._rebuild()
@@ -217,11 +267,34 @@ class Site:
     def _lookup(self, claim: Claim) -> Receipt | None:
         """A manifest proves the page; list and feed are completed if a crash came between."""
         with self._alone():
-            held = self._manifest(claim.number)
+            held = self._manifest(self._name(claim))
             if held is None or held.key != claim.key:
                 return None
             self._rebuild()
             return held.receipt
+
+    # --- reading again --------------------------------------------------------------------------
+
+    def _read_page(self, claim: Claim) -> Seen | None:
+        with self._alone():
+            page = self._root / "item" / f"{self._name(claim)}.html"
+            return Seen(content=page.read_bytes(), is_exact=True) if page.exists() else None
+
+    def _pages_of(self, channel: str) -> list[Post]:
+        with self._alone():
+            known = {item.name or item.number: item for item in self._items()}
+            found = []
+            for page in sorted((self._root / "item").glob("*.html"), reverse=True):
+                item = known.get(page.stem)
+                if item is not None and (item.channel != channel or item.state != "live"):
+                    continue
+                found.append(
+                    Post(
+                        reference=item.key if item else page.name,
+                        url=f"{self._base_url}/public/item/{page.name}",
+                    )
+                )
+            return found
 
     # --- list and feed --------------------------------------------------------------------------
 
@@ -309,14 +382,27 @@ class Site:
         finally:
             os.close(lock)
 
-    def _manifest(self, number: str) -> Item | None:
-        if not NUMBER.fullmatch(number):
+    def _name(self, claim: Claim) -> str:
+        """Return what an item's files are called: its number, which its first channel takes.
+
+        A second website channel of the same item adds what tells it apart.
+        """
+        held = self._manifest(claim.number)
+        if held is None or held.submission_id != claim.submission_id:
+            return claim.number
+        if held.channel == claim.channel:
+            return claim.number
+        return f"{claim.number}-{sha256(claim.channel.encode()).hexdigest()[:8]}"
+
+    def _manifest(self, name: str) -> Item | None:
+        if not NUMBER.fullmatch(name):
             raise ValueError("the item's number can't name a file")
-        path = self._root / "items" / f"{number}.json"
+        path = self._root / "items" / f"{name}.json"
         return Item.model_validate_json(path.read_bytes()) if path.exists() else None
 
     def _keep(self, item: Item) -> None:
-        self._replace(f"items/{item.number}.json", item.model_dump_json(indent=1).encode())
+        name = item.name or item.number
+        self._replace(f"items/{name}.json", item.model_dump_json(indent=1).encode())
 
     def _lay_files(self, names: list[str]) -> bool:
         """Copy what a page shows; False if a file is missing or not what its name says."""

@@ -8,7 +8,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar
 
 import structlog
@@ -19,7 +19,7 @@ from activities.channels import Channel, channel_for
 from review.acts import publishing
 from review.blobs import Blobs
 from review.records.checkpoints import Watch
-from review.rendering import render_claim
+from review.rendering import exceeds, render_claim
 from review.rules.errors import NotFoundError, RefusedError
 from review.rules.publications import Claim, PublicationOutcome, PublicationRef, Receipt
 from review.rules.values import PublicationState
@@ -30,6 +30,8 @@ log = structlog.get_logger()
 # When an accepting platform is asked again; platforms review within minutes as a rule. After the
 # last look, four hours on, a person resolves it: unknown is a result (design, principle 5).
 CONFIRM_AFTER_SECONDS = (5, 15, 60, 300, 900, 1800, 3600, 7200)
+STAGES = 5  # steps of one send that a channel may ask for in a row, such as draft and submission
+LATER_SECONDS = 60.0
 BEAT_SECONDS = 1.0  # well under the workflow's heartbeat timeout: a killed worker shows in seconds
 
 
@@ -51,6 +53,8 @@ class Publisher:
         confirm_after: Seconds to wait before each question to a platform that has accepted.
         watch: Knows the last checkpoint: on a ledger older than it nothing is published.
         blobs: Where attachments are kept; without it nothing that has any is published.
+        elsewhere: Task queues by platform, for what is published there and not by this publisher:
+            the engine keeps their pace for all workers together.
     """
 
     def __init__(
@@ -62,6 +66,7 @@ class Publisher:
         confirm_after: Sequence[float] = CONFIRM_AFTER_SECONDS,
         watch: Watch | None = None,
         blobs: Blobs | None = None,
+        elsewhere: Mapping[str, str] | None = None,
     ) -> None:
         self._ledger = ledger
         self._channels = channels
@@ -70,6 +75,7 @@ class Publisher:
         self._confirm_after = tuple(confirm_after)
         self._watch = watch
         self._blobs = blobs
+        self._elsewhere = elsewhere or {}
 
     @activity.defn(name="publish")
     async def publish(self, ref: PublicationRef) -> PublicationOutcome:
@@ -79,24 +85,47 @@ class Publisher:
             ApplicationError: type GateClosed, not retried: the ledger refuses; the message is
                 the refusal's code. Type UnknownPlatform, not retried: no such channel; recorded
                 as failed. Type ChannelFailed, retried: the channel raised, and holds nothing.
+                Type TryLater, retried when the channel said: it took nothing, over a quota say.
             LedgerUnavailableError: Retried; publishing stays closed meanwhile.
 
         Source: R1.3-2, R1.3-6, A-24.
         """
         async with _beating():
-            claim = await self._claim(ref)
-            self._fault("after_claim")
-            if claim.is_settled:  # an earlier try's completion got lost on its way to the engine
-                return PublicationOutcome(state=claim.state)
-            try:
-                channel = channel_for(self._channels, claim.platform)
-            except ApplicationError:
-                await self._record(claim, _failed("publication.unknown_platform"))
-                raise
-            receipt = self._patient(await self._settle(claim, channel), ref)
-            self._fault("before_record")
-            await self._record(claim, receipt)
-            return self._outcome(receipt, ref)
+            if queue := await self._queue_of(ref):
+                return PublicationOutcome(state=PublicationState.SUBMITTED, queue=queue)
+            for _ in range(STAGES):
+                outcome = await self._once(ref)
+                if outcome.state is not PublicationState.SUBMITTED:
+                    return outcome
+                if outcome.wait_seconds:
+                    break
+            raise ApplicationError(
+                outcome.detail,
+                type="TryLater",
+                next_retry_delay=timedelta(seconds=outcome.wait_seconds or LATER_SECONDS),
+            )
+
+    async def _queue_of(self, ref: PublicationRef) -> str:
+        if not self._elsewhere:
+            return ""
+        platform = await self._ledger.run(publishing.platform_of, ref.channel)
+        return self._elsewhere.get(platform, "")
+
+    async def _once(self, ref: PublicationRef) -> PublicationOutcome:
+        """Claim, send or look, record: each stage of a send passes the gate anew."""
+        claim = await self._claim(ref)
+        self._fault("after_claim")
+        if claim.is_settled:  # an earlier try's completion got lost on its way to the engine
+            return PublicationOutcome(state=claim.state)
+        try:
+            channel = channel_for(self._channels, claim.platform)
+        except ApplicationError:
+            await self._record(claim, _failed("publication.unknown_platform"))
+            raise
+        receipt = self._patient(await self._settle(claim, channel), ref)
+        self._fault("before_record")
+        await self._record(claim, receipt)
+        return self._outcome(receipt, ref)
 
     async def _claim(self, ref: PublicationRef) -> Claim:
         try:
@@ -149,6 +178,8 @@ class Publisher:
             rendered = await asyncio.to_thread(render_claim, claim)
             if rendered.digest != claim.rendered_digest:
                 return _failed("publication.rendered_differs")
+            if too_much := exceeds(claim.platform, rendered.content):
+                return _failed(too_much)
             if wrong := await asyncio.to_thread(self._wrong_attachments, claim):
                 log.error("attachments_wrong", **_ids(claim), why=wrong)
                 await self._ledger.run(
@@ -189,10 +220,14 @@ class Publisher:
         return receipt.model_copy(update=overdue)
 
     def _outcome(self, receipt: Receipt, ref: PublicationRef) -> PublicationOutcome:
-        is_waiting = receipt.state is PublicationState.ACCEPTED
+        wait: float | None = None
+        if receipt.state is PublicationState.ACCEPTED:
+            wait = self._confirm_after[ref.looks]
+        elif receipt.state is PublicationState.SUBMITTED:
+            wait = receipt.wait_seconds
         return PublicationOutcome(
             state=receipt.state,
-            wait_seconds=self._confirm_after[ref.looks] if is_waiting else None,
+            wait_seconds=wait,
             detail=receipt.detail,
         )
 

@@ -7,6 +7,8 @@ else (R1.3-2, R1.3-6). So nothing here knows the time, the settings or the datab
 import re
 from collections.abc import Iterator, Sequence
 from functools import cache
+from html import unescape
+from html.parser import HTMLParser
 from typing import Any
 
 import nh3
@@ -20,6 +22,13 @@ from review.rules.publications import Claim
 from review.rules.values import Value
 
 WEBSITE = "website"
+WECHAT = "wechat"
+PUSH = "push"
+# What WeChat takes of one article (developers.weixin.qq.com, 新增草稿).
+WECHAT_TITLE = 32  # characters
+WECHAT_AUTHOR = 16
+WECHAT_CONTENT = 19_999
+WECHAT_CONTENT_BYTES = 1_000_000
 
 TAGS = {
     "a", "blockquote", "br", "code", "del", "em", "h2", "h3", "h4", "h5", "h6", "hr", "li", "ol",
@@ -73,7 +82,8 @@ def render(
     """Render one version for one platform; pure, and the same for ever for the same input.
 
     Args:
-        platform: `website` gives a whole HTML page; any other platform gets plain text.
+        platform: `website` gives a whole HTML page, `wechat` a page around the article that is
+            sent, `push` a piece of HTML; any other platform gets plain text.
         number: The item's number for people.
         title: Plain text.
         body_markdown: CommonMark with tables; raw HTML in it is shown as text, images become
@@ -98,6 +108,17 @@ def render(
     if platform == WEBSITE:
         media_type = "text/html; charset=utf-8"
         page = _pages().get_template("page.html").render(body=Markup(_html(body)), **shown)
+    elif platform == WECHAT:
+        media_type = "text/html; charset=utf-8"
+        more = {
+            "author": shown["unit_name"] if len(shown["unit_name"]) <= WECHAT_AUTHOR else "",
+            "summary": wechat_mark(shown["number"], shown["digest"]),
+            "body": Markup(_html(body, links=False)),
+        }
+        page = _pages().get_template("wechat.html").render(**shown, **more)
+    elif platform == PUSH:
+        media_type = "text/html; charset=utf-8"
+        page = _pages().get_template("push.html").render(body=Markup(_html(body)), **shown)
     else:
         media_type = "text/plain; charset=utf-8"
         page = _texts().get_template("page.txt").render(body=_plain(body), **shown)
@@ -117,6 +138,73 @@ def render_claim(claim: Claim) -> Rendered:
     return render(
         claim.platform, claim.number, claim.title, claim.body, claim.attachments, claim.line
     )
+
+
+def wechat_mark(number: str, digest: str) -> str:
+    """Return an article's 摘要: it tells readers the number, and us which article is ours."""
+    return f"编号：{number}　版本指纹：{digest.rpartition(':')[2][:32]}"
+
+
+def wechat_article(content: bytes) -> dict[str, str]:
+    """Return the fields of the article out of the approved bytes, and out of nothing else.
+
+    Returns:
+        title, author, digest and content, as `draft/add` names them.
+    """
+    page = content.decode()
+    before, _, rest = page.partition("\n<main>\n")
+    return {
+        "title": unescape(_between(before, "<h1>", "</h1>")),
+        "author": unescape(_between(before, '<p id="author">', "</p>")),
+        "digest": unescape(_between(before, '<p id="digest">', "</p>")),
+        "content": rest.rpartition("\n</main>")[0],
+    }
+
+
+def exceeds(platform: str, content: bytes) -> str:
+    """Return which limit of the platform a rendering exceeds, as a code; empty: none."""
+    if platform != WECHAT:
+        return ""
+    article = wechat_article(content)
+    if len(article["title"]) > WECHAT_TITLE:
+        return "publication.title_too_long"
+    text = article["content"]
+    if len(text) > WECHAT_CONTENT or len(text.encode()) > WECHAT_CONTENT_BYTES:
+        return "publication.text_too_long"
+    return ""
+
+
+def visible_text(html: str) -> str:
+    """Return what a reader sees of HTML, without a difference in blanks; for comparing."""
+    seen = _Seen()
+    seen.feed(html)
+    seen.close()
+    return "".join("".join(seen.words).split())
+
+
+class _Seen(HTMLParser):
+    """Collects text that is shown."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.words: list[str] = []
+        self._hidden = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag in ("script", "style", "title") and not self._hidden:
+            self._hidden = tag
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == self._hidden:
+            self._hidden = ""
+
+    def handle_data(self, data: str) -> None:
+        if not self._hidden:
+            self.words.append(data)
+
+
+def _between(text: str, begins: str, ends: str) -> str:
+    return text.partition(begins)[2].partition(ends)[0]
 
 
 def printable(text: str) -> str:
@@ -155,9 +243,11 @@ def _attachment(attachment: dict[str, Any]) -> dict[str, Any]:
     return {**shown, "file": file, "is_image": is_image, "label": label}
 
 
-def _html(body: str) -> str:
+def _html(body: str, *, links: bool = True) -> str:
     tokens = _markdown().parse(body)
     for token in tokens:
+        if not links and token.children:  # a platform that drops links gets their target as text
+            token.children = list(_unlinked(token.children))
         if token.type in ("heading_open", "heading_close"):
             token.tag = f"h{min(int(token.tag[1:]) + 1, 6)}"  # the page's own title is the h1
     html = str(_markdown().renderer.render(tokens, _markdown().options, {}))
@@ -170,6 +260,17 @@ def _html(body: str) -> str:
         link_rel="noopener noreferrer nofollow",
         strip_comments=True,
     )
+
+
+def _unlinked(tokens: Sequence[Token]) -> Iterator[Token]:
+    targets: list[str] = []
+    for token in tokens:
+        if token.type == "link_open":
+            targets.append(str(token.attrGet("href") or ""))
+        elif token.type == "link_close":
+            yield Token("text", "", 0, content=f"（{targets.pop()}）")
+        else:
+            yield token
 
 
 def _plain(body: str) -> str:

@@ -55,6 +55,15 @@ class WebhookKey(BaseModel):
     units: frozenset[str] = frozenset()  # for whose people it may speak; empty: for everybody's
 
 
+class ChannelSecret(BaseModel):
+    """A channel's secret that is kept outside the ledger."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    secret: SecretStr
+
+
 class PayloadKey(BaseModel):
     """A key that encrypts what the engine stores (AES-256-GCM)."""
 
@@ -84,6 +93,15 @@ def _webhook_key(value: Any) -> Any:
     if not key_id or _bytes_in(secret.removeprefix("whsec_")) < 24:
         raise ValueError("needs id:secret, the secret at least 24 bytes in base64")
     return {"id": key_id, "secret": secret, "units": [u for u in units.split("+") if u]}
+
+
+def _channel_secret(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    channel, _, secret = value.partition(":")
+    if not channel or not secret:
+        raise ValueError("needs channel:secret")
+    return {"id": channel, "secret": secret}
 
 
 def _payload_key(value: Any) -> Any:
@@ -243,6 +261,13 @@ class Settings(BaseSettings):
     oidc_claim: Annotated[str, AfterValidator(_claim)] = "sub"
     oidc_account: Literal["oa_account", "username"] = "oa_account"
 
+    channel_secrets: Annotated[
+        tuple[Annotated[ChannelSecret, BeforeValidator(_channel_secret)], ...],
+        NoDecode,
+        BeforeValidator(_listed),
+    ] = ()
+    internal_hosts: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)] = ()
+
     smtp_url: Annotated[SecretStr | None, _with_scheme("smtp", "smtps")] = None
     mail_from: Annotated[str, AfterValidator(_mail_address)] = "sanshen@localhost"
     notify_urls: Annotated[tuple[SecretUrl, ...], NoDecode, BeforeValidator(_listed)] = ()
@@ -258,6 +283,11 @@ class Settings(BaseSettings):
         if self.database_url is not None:
             return self.database_url.get_secret_value()
         return f"sqlite:///{self.data / 'ledger.db'}"
+
+    @property
+    def channel_secrets_by_id(self) -> dict[str, str]:
+        """Return the secrets of channels that are not kept in the ledger."""
+        return {one.id: one.secret.get_secret_value() for one in self.channel_secrets}
 
     @property
     def keys(self) -> Path:

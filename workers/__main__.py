@@ -4,6 +4,7 @@ import asyncio
 import signal
 import sys
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import Any
 
@@ -13,16 +14,20 @@ from temporalio.client import Client
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from activities.advance import Advancer, Clock, system_clock
-from activities.channels import Channel, Site
+from activities.channels import Channel, Limited, Site
+from activities.connections import Connections, Place, installed
 from activities.mailbox import FolderMailbox
 from activities.mind import Minder
 from activities.notify import Notifier
+from activities.outgoing import Outgoing
 from activities.publish import Publisher
 from review import logs
+from review.acts.connecting import PURPOSE as CHANNEL_SECRETS
 from review.blobs import Blobs
 from review.engine import connect
 from review.records.checkpoints import Keys, Watch, keys_in
 from review.records.engine import Ledger
+from review.records.kept import Box
 from review.rendering import WEBSITE
 from review.settings import Settings, SettingsError, load
 from workers.relay import Relay
@@ -57,7 +62,8 @@ def worker(
     """Return a worker for every workflow and activity of ours."""
     advancer = Advancer(ledger, clock, engine_clock=engine_clock)
     minder = Minder(ledger, clock, engine_clock=engine_clock)
-    publisher = Publisher(ledger, channels, clock, watch=watch, blobs=blobs)
+    paced = {name: queue_of(name) for name, one in channels.items() if isinstance(one, Limited)}
+    publisher = Publisher(ledger, channels, clock, watch=watch, blobs=blobs, elsewhere=paced)
     settings: dict[str, Any] = {
         "max_cached_workflows": CACHED_WORKFLOWS,
         "sticky_queue_schedule_to_start_timeout": STICKY,
@@ -74,6 +80,41 @@ def worker(
     )
 
 
+def queue_of(platform: str) -> str:
+    """Return the task queue of a platform that takes only so much."""
+    return f"{TASK_QUEUE}-{platform}"
+
+
+def paced_workers(
+    client: Client,
+    ledger: Ledger,
+    channels: Mapping[str, Channel],
+    clock: Clock = system_clock,
+    *,
+    watch: Watch | None = None,
+    blobs: Blobs | None = None,
+    **options: Any,
+) -> list[Worker]:
+    """Return a worker for each platform with a pace of its own, which the engine keeps for all."""
+    publisher = Publisher(ledger, channels, clock, watch=watch, blobs=blobs)
+    settings: dict[str, Any] = {
+        "max_concurrent_activities": 10,
+        "max_concurrent_activity_task_polls": 2,
+        "graceful_shutdown_timeout": GRACE,
+    }
+    return [
+        Worker(
+            client,
+            task_queue=queue_of(platform),
+            activities=[publisher.publish],
+            max_task_queue_activities_per_second=channel.per_second,
+            **(settings | options),
+        )
+        for platform, channel in channels.items()
+        if isinstance(channel, Limited)
+    ]
+
+
 def audit_keys(settings: Settings) -> Keys:
     """Return the keys of checkpoints, as set or as kept in DATA."""
     return keys_in(settings.keys, [key.get_secret_value() for key in settings.audit_keys])
@@ -87,8 +128,20 @@ async def serve(settings: Settings) -> None:
     ledger = Ledger(settings.ledger_url, settings.digests)
     client = await connect(settings)
     blobs = Blobs(settings.data / "blobs")
-    site = Site(settings.data / "site", settings.public_url, blobs.path)
-    await site.lay_out()
+    outgoing = Outgoing(settings.internal_hosts)
+    secret = settings.secret_key.get_secret_value().encode()
+    box = Box(secret, CHANNEL_SECRETS)
+    place = Place(
+        data=settings.data,
+        public_url=settings.public_url,
+        blob=blobs.path,
+        outgoing=outgoing,
+        connect=Connections(ledger, box, settings.channel_secrets_by_id),
+    )
+    channels = installed(place)
+    site = channels[WEBSITE]
+    if isinstance(site, Site):
+        await site.lay_out()
     if settings.smtp_url is not None:
         log.warning("smtp_not_used_yet", mail=str(settings.data / "mail"))
     notifier = Notifier(
@@ -102,7 +155,12 @@ async def serve(settings: Settings) -> None:
     relay = Relay(ledger, client, notifier, system_clock)
     watch = Watch(settings.checkpoints, audit_keys(settings))
     sealer = Sealer(ledger, watch, system_clock)
-    async with worker(client, ledger, {WEBSITE: site}, watch=watch, blobs=blobs):
+    async with AsyncExitStack() as running:
+        await running.enter_async_context(
+            worker(client, ledger, channels, watch=watch, blobs=blobs)
+        )
+        for paced in paced_workers(client, ledger, channels, watch=watch, blobs=blobs):
+            await running.enter_async_context(paced)
         log.info("worker_ready", task_queue=TASK_QUEUE)
         relaying = asyncio.create_task(relay.run())
         sealing = asyncio.create_task(sealer.run())
@@ -114,6 +172,7 @@ async def serve(settings: Settings) -> None:
         for task in done - {stopping}:
             task.result()  # what ended had a bug: end with it, and be started again
     await sealer.seal(at_all=True)
+    await outgoing.aclose()
     ledger.close()
     await asyncio.sleep(0.1)  # sdk-python#300: the interpreter aborts without
 

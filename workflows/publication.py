@@ -40,12 +40,16 @@ class PublicationWorkflow:
     @workflow.init
     def __init__(self, ref: PublicationRef) -> None:
         self._changed = False
+        self._queue = ""  # of the platform, where it has its own; the worker says so
 
     @workflow.run
     async def run(self, ref: PublicationRef) -> PublicationOutcome:
         while True:
             self._changed = False
             outcome = await self._try(ref)
+            if outcome.queue and not self._queue:
+                self._queue = outcome.queue
+                continue
             if outcome.wait_seconds is None:
                 return outcome
             try:
@@ -68,6 +72,7 @@ class PublicationWorkflow:
             return await workflow.execute_activity_method(
                 Publisher.publish,
                 ref,
+                task_queue=self._queue or None,
                 start_to_close_timeout=TRY_TIMEOUT,
                 heartbeat_timeout=HEARTBEAT_TIMEOUT,
                 retry_policy=RETRIES,

@@ -176,6 +176,12 @@ def _watch_expiry(item: Item) -> None:
     schedule(item, "", "expiry_lead", f"expiry:lead:{row.round}", after)
 
 
+def platform_of(session: Session, channel: str) -> str:
+    """Return a channel's platform; empty when there is no such channel."""
+    place = session.get(Channel, channel)
+    return place.platform if place else ""
+
+
 def claim(
     session: Session,
     submission_id: str,
@@ -265,6 +271,7 @@ def claim(
         may_send=may_send,
         reference=publication.reference,
         correction_of=live_before[-1].generation if live_before else 0,
+        replaces=live_before[-1].reference if live_before else "",
         first_published_at=min((p.live_at for p in before if p.live_at), default=None),
     )
 
@@ -402,7 +409,8 @@ def finish(
         .where(Attempt.publication_id == publication_id)
         .where(Attempt.no == attempt_no)
     ).one()
-    attempt.outcome, attempt.detail = receipt.state, receipt.detail
+    attempt.outcome = receipt.state
+    attempt.detail = f"{receipt.detail} {receipt.said}".strip()
     for earlier in session.exec(  # what an earlier try left open is answered with this one
         select(Attempt)
         .where(Attempt.publication_id == publication_id)
@@ -411,7 +419,8 @@ def finish(
     ):
         earlier.ended_at = now
         session.add(earlier)
-    publication.state = receipt.state
+    if (attempt.deed, receipt.state) != ("retract", PublicationState.SUBMITTED):
+        publication.state = receipt.state  # a take-down that must wait leaves things as they are
     publication.detail = receipt.detail
     kind = f"channel_{receipt.state}"
     if attempt.deed == "retract" and receipt.state in TROUBLE:

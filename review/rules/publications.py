@@ -44,12 +44,35 @@ def published_line(
 
 
 class Receipt(Value):
-    """What a channel said. `detail` is a catalogue code, `reference` the platform's own id."""
+    """What a channel said. `detail` is a catalogue code, `reference` the platform's own id.
+
+    `said` is the platform's own code, such as an HTTP status or errcode; never its words.
+
+    SUBMITTED says: surely nothing is public and nothing is under way; what was prepared stands in
+    `reference`, and the deed goes on with the next try, after `wait_seconds` where it says so.
+    """
 
     state: PublicationState
     url: str = ""
     detail: str = ""
     reference: str = ""
+    said: str = ""
+    wait_seconds: float = 0
+
+
+class Connection(Value):
+    """How a channel's platform is reached, as an administrator registered it.
+
+    Args:
+        account: The platform's name for the account, such as an AppID.
+        secret: Signs or signs in; never printed.
+        options: What a kind of channel needs besides, such as `cover` of 微信公众号.
+    """
+
+    address: str = ""
+    account: str = ""
+    secret: str = Field(default="", repr=False)
+    options: dict[str, str] = Field(default_factory=dict)
 
 
 class Claim(Value):
@@ -65,6 +88,7 @@ class Claim(Value):
             asked what became of that try, nothing more is sent.
         reference: The platform's own id from an earlier receipt.
         correction_of: The live generation that this one replaces; 0 for a first publication.
+        replaces: The platform's own id of that generation.
         first_published_at: When the item first went live on this channel.
     """
 
@@ -89,6 +113,7 @@ class Claim(Value):
     may_send: bool = True
     reference: str = ""
     correction_of: int = 0
+    replaces: str = ""
     first_published_at: Moment | None = None
 
     @property
@@ -122,9 +147,11 @@ class PublicationRef(Value):
 class PublicationOutcome(Value):
     """How a try ended. `refused`: the gate was closed and nothing was sent; `detail` says why.
 
-    `wait_seconds` is set when the platform has accepted and is to be asked again.
+    `wait_seconds` is set when the platform has accepted and is to be asked again. `queue` is set
+    when nothing was done, because the platform's own task queue is where it is done.
     """
 
     state: PublicationState | Literal["refused"]
     wait_seconds: float | None = None
     detail: str = ""
+    queue: str = ""

@@ -178,11 +178,27 @@ async def test_older_generation_does_not_replace_a_newer_one(site: Site, root: P
     assert "新的" in (root / "item/2026-000123.html").read_text()
 
 
-@pytest.mark.parametrize("change", [{"submission_id": "s9"}, {"channel": "site2"}])
-async def test_number_of_another_item_is_not_taken_over(site: Site, root: Path, change):
+async def test_second_site_channel_of_an_item_has_a_page_of_its_own(site: Site, root: Path):
+    """R2.2-3: two units may each show the same item on a site."""
+    first = await put(site, a_claim())
+    other = a_claim(channel="site2")
+
+    second = await put(site, other)
+
+    assert (first.state, second.state) == (PublicationState.LIVE, PublicationState.LIVE)
+    assert first.url != second.url
+    assert len(entries(root)) == 2
+    assert (await site.lookup(other)).url == second.url
+    await site.retract(other.model_copy(update={"deed": "retract"}), MONDAY_9AM)
+    assert TITLE in (root / "item/2026-000123.html").read_text()
+    assert len(entries(root)) == 1
+
+
+async def test_number_of_another_item_is_not_taken_over(site: Site, root: Path):
     """A ledger restored from an older copy may give the same number again."""
     await put(site, a_claim())
     before = snapshot(root)
+    change = {"submission_id": "s9"}
 
     publish = await put(site, a_claim(**change, body="别的。"))
     retract = await site.retract(a_claim(**change, deed="retract"), MONDAY_9AM)

@@ -1,0 +1,124 @@
+"""HTTP to other houses: known addresses only, no redirects, bounded in size and time.
+
+The address that was judged is the address that is spoken to: a name is looked up once, and the
+connection goes to that answer (design, edges).
+"""
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+import httpx
+
+PATIENCE = httpx.Timeout(20, connect=5)
+LONGEST_ANSWER = 8 * 2**20  # bytes
+
+
+class AddressRefusedError(Exception):
+    """An address that must not be spoken to; the reason names no more than the host."""
+
+
+class NotConnectedError(Exception):
+    """Nobody registered how this channel is reached, or not rightly."""
+
+
+class NotSentError(Exception):
+    """The other side could not be reached, so it surely got nothing."""
+
+
+class Answered(NamedTuple):
+    """An answer, whole."""
+
+    status: int
+    content: bytes
+
+
+class Outgoing:
+    """Sends requests to public hosts over TLS, and to our own where they are named.
+
+    Args:
+        internal: Hosts (`host` or `host:port`) of our own network; they may have private
+            addresses and do without TLS. Everything else must be public and speak TLS.
+    """
+
+    def __init__(self, internal: Collection[str] = ()) -> None:
+        self._internal = frozenset(internal)
+        self._client = httpx.AsyncClient(
+            trust_env=False,
+            follow_redirects=False,
+            timeout=PATIENCE,
+            limits=httpx.Limits(max_connections=20, max_keepalive_connections=5),
+        )
+
+    async def aclose(self) -> None:
+        await self._client.aclose()
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        content: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        params: Mapping[str, Any] | None = None,
+    ) -> Answered:
+        """Send one request and return its answer.
+
+        Raises:
+            AddressRefusedError: The address is neither public with TLS nor one of our own.
+            NotSentError: Nobody was reached.
+            httpx.HTTPError: The request may have arrived.
+        """
+        target = httpx.URL(url, params=params) if params else httpx.URL(url)
+        address = await self._address(target)
+        host = target.netloc.decode("ascii")
+        pinned = target.copy_with(host=address)
+        extensions = {"sni_hostname": target.host} if target.scheme == "https" else {}
+        try:
+            async with self._client.stream(
+                method,
+                pinned,
+                content=content,
+                headers={**(headers or {}), "host": host},
+                extensions=extensions,
+            ) as answer:
+                received = bytearray()
+                async for piece in answer.aiter_bytes():
+                    received += piece
+                    if len(received) > LONGEST_ANSWER:
+                        raise httpx.DecodingError("the answer is too long")
+                return Answered(answer.status_code, bytes(received))
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+            raise NotSentError(type(error).__name__) from None
+
+    async def _address(self, target: httpx.URL) -> str:
+        """Return the one address to speak to, judged."""
+        if target.userinfo or not target.host or target.scheme not in ("http", "https"):
+            raise AddressRefusedError("not a plain web address")
+        port = target.port or (443 if target.scheme == "https" else 80)
+        is_ours = bool({target.host, f"{target.host}:{port}"} & self._internal)
+        if target.scheme != "https" and not is_ours:
+            raise AddressRefusedError(f"{target.host} would be spoken to without TLS")
+        try:
+            found = await asyncio.get_running_loop().getaddrinfo(
+                target.host, port, type=socket.SOCK_STREAM
+            )
+        except OSError:
+            raise NotSentError("the name is not known") from None
+        addresses = [str(one[4][0]).partition("%")[0] for one in found]
+        if not is_ours and not all(ipaddress.ip_address(one).is_global for one in addresses):
+            raise AddressRefusedError(f"{target.host} is not public")
+        return addresses[0]
+
+
+def is_web_address(url: str) -> bool:
+    """Tell whether a text may be an address at all, before anybody speaks to it."""
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 (raises for a bad one)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and not parts.username
