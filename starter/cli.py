@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from starter import cli_admin, cli_audit, cli_people
+from starter import cli_admin, cli_audit, cli_backup, cli_people
 from starter.cli_output import (
     NOT_FOUND,
     OUTSIDE,
@@ -660,6 +660,34 @@ def doctor(
     Example: sanshen doctor
     """
     cli_admin.doctor(repair, data, as_json)
+
+
+@app.command()
+def backup(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty folder.")],
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Copy ledger, engine, files, site and keys while the system works on.
+
+    Keep the copy as safe as DATA itself: the keys are in it.
+
+    Example: sanshen backup /srv/backup/2026-11-22
+    """
+    cli_backup.back_up(folder, data, as_json)
+
+
+@app.command()
+def restore(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="What `backup` wrote.")],
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Put a backup into an empty DATA after checking each file; then verify the ledger.
+
+    Example: sanshen restore /srv/backup/2026-11-22 --data /srv/sanshen
+    """
+    cli_backup.restore(folder, data, as_json)
 
 
 def main() -> None:

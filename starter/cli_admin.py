@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import json
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -512,6 +513,17 @@ def doctor(repair: bool, data: Path | None, as_json: bool) -> None:
         print(t("doctor_good"))
 
 
+def _where_it_runs(settings: "Settings") -> "Settings":
+    """Return the settings with the address of the engine that `sanshen up` noted in `run.json`."""
+    if "temporal_address" in settings.model_fields_set:
+        return settings
+    try:
+        port = int(json.loads((settings.data / "run.json").read_bytes())["engine_port"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return settings
+    return settings.model_copy(update={"temporal_address": f"127.0.0.1:{port}"})
+
+
 async def _ask_engine(
     settings: "Settings", items: list[tuple[str, str, str]], repair: bool
 ) -> list[dict[str, str]] | None:
@@ -522,7 +534,7 @@ async def _ask_engine(
     from starter import cli_doctor
 
     try:
-        client = await connect(settings, lazy=True)
+        client = await connect(_where_it_runs(settings), lazy=True)
         await client.service_client.check_health()
         return await cli_doctor.in_engine(client, items, repair=repair)
     except (RPCError, RuntimeError):

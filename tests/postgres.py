@@ -63,10 +63,10 @@ def running() -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def fresh_database(address: str) -> str:
+def fresh_database(address: str, *, template: str = TEMPLATE) -> str:
     """Return the address of a new database that is a copy of the template."""
     name = f"ledger_{os.getpid()}_{next(_number)}"
-    _create(address, name, TEMPLATE)
+    _create(address, name, template)
     return address.format(name=name)
 
 

@@ -122,7 +122,7 @@ COMMANDS = [
     *("inbox", "board", "stats", "timeline", "check", "doctor", "people/import", "token/issue"),
     *("attach", "password/set", "policy/check", "policy/show", "calendar/import", "words/import"),
     *("sources/import", "audit/verify", "audit/export", "audit/checkpoint", "db/upgrade"),
-    *("form", "export/ledger"),
+    *("form", "export/ledger", "backup", "restore"),
 ]
 
 
