@@ -5,6 +5,8 @@ is no failure of the act: the relay sends it again (design, principles 1 to 3).
 """
 
 import asyncio
+import hashlib
+import hmac
 import re
 import secrets
 from collections.abc import AsyncIterator, Callable
@@ -25,6 +27,7 @@ from review.acts import (
     acting,
     attaching,
     deciding,
+    deliveries,
     drafting,
     editing,
     foreseeing,
@@ -151,6 +154,21 @@ class Reviews:
                 raise RefusedError("key_reused") from error
             raise
         return await self._delivered(submission_id, answer)
+
+    async def claim_delivery(self, message_id: str, key: str, body: bytes) -> tuple[int, Json]:
+        """Bind a signed message's id to its body, and return its first answer; 0: none yet.
+
+        Raises:
+            RefusedError: `key_reused`: the id came before with another body.
+        """
+        hash_ = hmac.new(self._secret, body, hashlib.sha256).hexdigest()
+        return await self._ledger.run(
+            deliveries.claim_delivery, message_id, key, hash_, self._clock()
+        )
+
+    async def answer_delivery(self, message_id: str, status: int, answer: Json) -> None:
+        """Keep the first answer to a signed message."""
+        await self._ledger.run(deliveries.answer_delivery, message_id, status, answer)
 
     async def new_version(
         self,

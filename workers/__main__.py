@@ -20,6 +20,7 @@ from activities.mailbox import FolderMailbox
 from activities.mind import Minder
 from activities.notify import Notifier
 from activities.outgoing import Outgoing
+from activities.posting import Poster
 from activities.publish import Publisher
 from review import logs
 from review.acts.connecting import PURPOSE as CHANNEL_SECRETS
@@ -27,9 +28,11 @@ from review.blobs import Blobs
 from review.engine import connect
 from review.records.checkpoints import Keys, Watch, keys_in
 from review.records.engine import Ledger
+from review.records.hook_keys import PURPOSE as HOOKS
 from review.records.kept import Box
 from review.rendering import WEBSITE
 from review.settings import Settings, SettingsError, load
+from workers.announcer import Announcer
 from workers.relay import Relay
 from workers.sealing import Sealer
 from workflows.names import TASK_QUEUE
@@ -155,6 +158,13 @@ async def serve(settings: Settings) -> None:
     relay = Relay(ledger, client, notifier, system_clock)
     watch = Watch(settings.checkpoints, audit_keys(settings))
     sealer = Sealer(ledger, watch, system_clock)
+    announcer = Announcer(
+        ledger,
+        Poster(settings.internal_hosts),
+        Box(settings.secret_key.get_secret_value().encode(), HOOKS),
+        system_clock,
+        public_url=settings.public_url,
+    )
     async with AsyncExitStack() as running:
         await running.enter_async_context(
             worker(client, ledger, channels, watch=watch, blobs=blobs)
@@ -165,7 +175,8 @@ async def serve(settings: Settings) -> None:
         relaying = asyncio.create_task(relay.run())
         sealing = asyncio.create_task(sealer.run())
         stopping = asyncio.create_task(stop.wait())
-        tasks = {relaying, sealing, stopping}
+        announcing = asyncio.create_task(announcer.run())
+        tasks = {relaying, sealing, announcing, stopping}
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in tasks:
             task.cancel()

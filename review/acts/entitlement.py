@@ -293,7 +293,11 @@ def refresh_open_steps(session: Session, person_ids: set[str], now: datetime) ->
         .order_by(col(Step.submission_id), col(Step.id))
     ).all()
     for step in open_steps:
-        ask(session, Item.locked(session, step.submission_id), step, now)
+        item = Item.locked(session, step.submission_id)
+        ask(session, item, step, now)
+        if item.row.announced_n >= 0:  # no entry of the trace says that others are asked now
+            item.row.announced_n = -1 - item.row.announced_n
+            session.add(item.row)
 
 
 def _roles(session: Session, person_ids: set[str]) -> list[str]:

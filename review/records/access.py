@@ -16,7 +16,7 @@ from argon2 import PasswordHasher
 from sqlalchemy import bindparam
 from sqlmodel import Session, select
 
-from review.records import first_key, lockouts, second_factor
+from review.records import first_key, hook_keys, lockouts, second_factor
 from review.records.engine import Ledger
 from review.records.kept import NONCE, Box, digest_of_secret, known, note
 from review.records.passwords import HASHER, credentials, fits, hashed, set_password
@@ -43,6 +43,7 @@ from review.records.tokens import (
 )
 from review.rules import policy
 from review.rules.errors import LedgerUnavailableError, NotSignedInError
+from review.webhooks import Key
 
 __all__ = [
     "ABSOLUTE_LIMIT", "HASHER", "IDLE_LIMIT", "TOKEN_PREFIX", "Access", "SecondFactorNeededError",
@@ -129,6 +130,7 @@ class Access:
         secret = secret or secrets.token_bytes(32)
         self._factors = Box(secret, second_factor.PURPOSE)
         self._tickets = Box(secret, TICKET)
+        self.hook_box = Box(secret, hook_keys.PURPOSE)
         self._touched: OrderedDict[str, datetime] = OrderedDict()
         self._asked: dict[str, policy.SecondFactor] = {}
         # What an unknown name is verified against, so that it takes as long as a known one.
@@ -363,6 +365,11 @@ class Access:
             return None
         with self._ledger.reading() as session:
             return person_of_account(session, account, self._clock())
+
+    def hook_keys(self) -> list[Key]:
+        """Return the keys with which other systems may sign now; one statement."""
+        with self._ledger.reading() as session:
+            return hook_keys.keys_now(session, self._clock(), self.hook_box)
 
     def _rules(self, session: Session, digest: str) -> policy.SecondFactor:
         """Return of whom a pack asks a second factor; read once a process."""

@@ -7,7 +7,17 @@ part in a UNIQUE constraint, since NULLs never collide.
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, DateTime, Dialect, Index, Table, Text, TypeDecorator, UniqueConstraint
+from sqlalchemy import (
+    JSON,
+    DateTime,
+    Dialect,
+    Index,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    text,
+)
 from sqlmodel import Field, SQLModel
 
 
@@ -263,6 +273,8 @@ class Counter(SQLModel, table=True):
 
 # --- submissions --------------------------------------------------------------------------------
 
+UNANNOUNCED = text("audit_n > announced_n")  # what other systems have yet to be told of
+
 
 class Submission(SQLModel, table=True):
     """One item and where it stands. Its text is in its versions."""
@@ -273,7 +285,11 @@ class Submission(SQLModel, table=True):
         Index("ix_submission_author", "author_id", "id"),
         Index("ix_submission_category", "category", "id"),
         Index("ix_submission_published", "published_at"),
-    )
+        Index(
+            "ix_submission_unannounced", "id",
+            sqlite_where=UNANNOUNCED, postgresql_where=UNANNOUNCED,
+        ),
+    )  # fmt: skip
 
     id: str = Field(primary_key=True)
     number: str = Field(unique=True)
@@ -308,6 +324,9 @@ class Submission(SQLModel, table=True):
     published_at: datetime | None = maybe_moment()
     audit_n: int = 0
     audit_head: str = ""
+    # of these entries, how many other systems were told of; below 0: -1 less that many, and the
+    # people asked are to be looked at anew
+    announced_n: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
 
 
 class Version(SQLModel, table=True):

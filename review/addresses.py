@@ -1,0 +1,59 @@
+"""Where we may send something: which addresses a name may stand for (design, Edges).
+
+Whoever can register an address must not reach through us what only we can reach: this machine, the
+house's network, a cloud's metadata. What lies inside and is meant, such as the bureau's OA, is
+allowed by name in the settings.
+"""
+
+from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from urllib.parse import urlsplit
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+
+LONGEST = 2_000  # characters of a URL
+
+
+def wrong_with_url(url: str) -> str | None:
+    """Return why a URL is none that we send to, as a code of the catalogue; None when it is."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return "url_malformed"
+    if len(url) > LONGEST or not url.isascii() or not url.isprintable() or " " in url:
+        return "url_malformed"
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0 or "\\" in url:
+        return "url_malformed"
+    if parts.username is not None or parts.password is not None or "#" in url:
+        return "url_malformed"
+    return None
+
+
+def is_inside(address: Address, networks: Iterable[Network]) -> bool:
+    """Tell whether an address is in one of the networks that the settings allow."""
+    return any(address.version == network.version and address in network for network in networks)
+
+
+def may_send_to(address: str, networks: Iterable[Network] = ()) -> bool:
+    """Tell whether we may connect to an address that a name was resolved to.
+
+    Public ones, and what the settings name; never one that only looks public because another
+    address is written inside it (IPv4-mapped, 6to4, Teredo, NAT64).
+    """
+    try:
+        found = ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    if is_inside(found, networks):
+        return True
+    if isinstance(found, IPv6Address):
+        if found.ipv4_mapped is not None:
+            return may_send_to(str(found.ipv4_mapped), networks)
+        if found.sixtofour is not None or found.teredo is not None or found in _NAT64:
+            return False
+    return found.is_global and not (found.is_multicast or found.is_reserved)
+
+
+_NAT64 = IPv6Network("64:ff9b::/96")
