@@ -20,8 +20,8 @@ __all__ = ["Delivery", "Key", "Verifier", "router"]
 
 router = APIRouter(tags=["hooks"])
 
-# What was judged and is the message's answer for good. Another form of the same message (415, 422)
-# is refused again without being kept; 401 and 503 answer nothing.
+# What was judged and is the message's answer for good; what has not the form of a decision (415,
+# 422) never gets that far, and 401 and 503 answer nothing.
 ANSWERS = frozenset({403, 404, 409})
 # A stop names what stands in a text that is kept nowhere; the same text is stopped again.
 NEVER_KEPT = frozenset({"screening_stop"})
@@ -52,13 +52,14 @@ async def receive_decision(request: Request, access: AccessDep, reviews: Reviews
     held = await asyncio.to_thread(access.hook_keys)
     delivery = verifier.verify(request.headers, body, held)
     require_json(request)
+    sent = parsed(HookDecision, body)
     status, answer = await reviews.claim_delivery(delivery.message_id, delivery.key.id, body)
     if status == 200:
         return Answer(answer)
     if status:
         raise AnsweredError(status, answer["code"], answer["params"])
     try:
-        taken = await _decide(request, delivery, body, access, reviews)
+        taken = await _decide(request, delivery, sent, access, reviews)
     except RuleError as error:
         if error.status in ANSWERS and error.code not in NEVER_KEPT:
             kept = {"code": error.code, "params": to_jsonable_python(error.params, fallback=str)}
@@ -69,10 +70,9 @@ async def receive_decision(request: Request, access: AccessDep, reviews: Reviews
 
 
 async def _decide(
-    request: Request, delivery: Delivery, body: bytes, access: Access, reviews: Reviews
+    request: Request, delivery: Delivery, sent: HookDecision, access: Access, reviews: Reviews
 ) -> dict[str, Any]:
     """Judge a true message: who it speaks for, whether its key may, and what the rules say."""
-    sent = parsed(HookDecision, body)
     person = await asyncio.to_thread(access.by_oa_account, sent.account)
     if person is not None:  # whom a refusal is written down for
         request.state.caller = Caller(person, "oa")

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple, Protocol
 
 from pydantic import ValidationError
 
+from review.ids import new_id
 from review.requests import ActRequest, DecisionRequest, Draft, NewVersion
 from review.rules.errors import RuleError
 from tests.attack.world import HOOK_KEY, World
@@ -121,7 +122,7 @@ class Hook:
     ) -> Answer:
         sent = json.dumps(body | {"submission": submission, "account": person}).encode()
         stamp = str(int(world.now.timestamp()))
-        message = key or f"m{world.now.timestamp()}"
+        message = key or new_id()
         headers = {
             "webhook-id": message,
             "webhook-timestamp": stamp,

@@ -259,6 +259,7 @@ _SHOWN = {
     "sign_in": "SELECT count(*) FROM sign_in",
     "sign_in_attempts": "SELECT 1",
     "counter": "SELECT 1",
+    "hook_delivery": "SELECT * FROM hook_delivery WHERE status = 200",
     "submission": "SELECT id, status, round, version, digest, title, due_at FROM submission",
     "sqlite_sequence": "SELECT 1",
 }
