@@ -85,7 +85,7 @@ class Poster:
         except socket.gaierror:
             error = "unresolved"
         except httpcore.ConnectError as failed:
-            error = "tls" if isinstance(failed.__cause__, ssl.SSLError) else "unreachable"
+            error = "tls" if _is_tls(failed) else "unreachable"
         except (httpcore.NetworkError, OSError):
             error = "unreachable"
         except (httpcore.ProtocolError, ValueError):
@@ -127,6 +127,13 @@ class Poster:
             if not inside and not (tls and may_send_to(address, self._networks)):
                 raise AddressRefusedError
         return addresses[0]
+
+
+def _is_tls(failed: BaseException | None) -> bool:
+    """Tell whether a connection failed for its certificate or its handshake."""
+    while failed is not None and not isinstance(failed, ssl.SSLError):
+        failed = failed.__cause__ or failed.__context__
+    return failed is not None
 
 
 def _wait_in(answer: httpcore.Response) -> timedelta | None:

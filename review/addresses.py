@@ -53,6 +53,8 @@ def may_send_to(address: str, networks: Iterable[Network] = ()) -> bool:
             return may_send_to(str(found.ipv4_mapped), networks)
         if found.sixtofour is not None or found.teredo is not None or found in _NAT64:
             return False
+        if found.is_site_local:
+            return False
     return found.is_global and not (found.is_multicast or found.is_reserved)
 
 
