@@ -5,13 +5,14 @@ connection goes to that answer (design, edges).
 """
 
 import asyncio
-import ipaddress
 import socket
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import httpx
+
+from review.addresses import is_public
 
 PATIENCE = httpx.Timeout(20, connect=5)
 LONGEST_ANSWER = 8 * 2**20  # bytes
@@ -109,7 +110,7 @@ class Outgoing:
         except OSError:
             raise NotSentError("the name is not known") from None
         addresses = [str(one[4][0]).partition("%")[0] for one in found]
-        if not is_ours and not all(ipaddress.ip_address(one).is_global for one in addresses):
+        if not is_ours and not all(map(is_public, addresses)):
             raise AddressRefusedError(f"{target.host} is not public")
         return addresses[0]
 

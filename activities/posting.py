@@ -8,15 +8,15 @@ import asyncio
 import socket
 import ssl
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
-from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 import httpcore
 
-from review.addresses import Network, is_inside, may_send_to, wrong_with_url
+from activities.outgoing import AddressRefusedError
+from review.addresses import is_public, wrong_with_url
 
 PATIENCE = 10.0  # seconds for a whole try; shorter than a message's lease
 AGENT = b"sanshen"
@@ -34,10 +34,6 @@ class Sent:
     @property
     def taken(self) -> bool:
         return 200 <= self.status < 300
-
-
-class AddressRefusedError(Exception):
-    """The name stands for an address that we don't send to."""
 
 
 class _Pinned(httpcore.AsyncNetworkBackend):
@@ -64,10 +60,16 @@ class _Pinned(httpcore.AsyncNetworkBackend):
 
 
 class Poster:
-    """Posts to registered addresses; `networks` are what may be reached inside the house."""
+    """Posts to registered addresses, each time over a connection of its own.
 
-    def __init__(self, networks: Iterable[Network] = (), *, patience: float = PATIENCE) -> None:
-        self._networks = tuple(networks)
+    Args:
+        internal: Hosts (`host` or `host:port`) of our own network; they may have private
+            addresses and do without TLS. Everything else must be public and speak TLS.
+        patience: Seconds for a whole try.
+    """
+
+    def __init__(self, internal: Collection[str] = (), *, patience: float = PATIENCE) -> None:
+        self._internal = frozenset(internal)
         self._patience = patience
         self._tls = ssl.create_default_context()
 
@@ -96,7 +98,7 @@ class Poster:
         self, url: str, body: bytes, headers: dict[str, str]
     ) -> tuple[int, timedelta | None]:
         if wrong_with_url(url) is not None:
-            raise AddressRefusedError
+            raise AddressRefusedError("not a plain web address")
         parts = urlsplit(url)
         host, tls = str(parts.hostname), parts.scheme == "https"
         address = await self.address_of(host, parts.port or (443 if tls else 80), tls=tls)
@@ -114,18 +116,17 @@ class Poster:
         """Return the address to connect to.
 
         Raises:
-            AddressRefusedError: One of those the name stands for isn't allowed, or is outside the
-                networks of the house while the message would travel in the clear.
+            AddressRefusedError: The host is none of our own, and one of its addresses isn't
+                public or the message would travel in the clear.
             socket.gaierror: The name stands for nothing.
         """
         found = await asyncio.get_running_loop().getaddrinfo(
             host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP
         )
         addresses = [str(one[4][0]) for one in found]
-        for address in addresses:
-            inside = is_inside(ip_address(address.partition("%")[0]), self._networks)
-            if not inside and not (tls and may_send_to(address, self._networks)):
-                raise AddressRefusedError
+        ours = {host, f"{host}:{port}"} & self._internal
+        if not ours and not (tls and all(map(is_public, addresses))):
+            raise AddressRefusedError(f"{host} is not public, or without TLS")
         return addresses[0]
 
 

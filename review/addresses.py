@@ -5,14 +5,11 @@ house's network, a cloud's metadata. What lies inside and is meant, such as the 
 allowed by name in the settings.
 """
 
-from collections.abc import Iterable
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv6Address, IPv6Network, ip_address
 from urllib.parse import urlsplit
 
-Address = IPv4Address | IPv6Address
-Network = IPv4Network | IPv6Network
-
 LONGEST = 2_000  # characters of a URL
+NAT64 = IPv6Network("64:ff9b::/96")
 
 
 def wrong_with_url(url: str) -> str | None:
@@ -31,31 +28,21 @@ def wrong_with_url(url: str) -> str | None:
     return None
 
 
-def is_inside(address: Address, networks: Iterable[Network]) -> bool:
-    """Tell whether an address is in one of the networks that the settings allow."""
-    return any(address.version == network.version and address in network for network in networks)
+def is_public(address: str) -> bool:
+    """Tell whether an address that a name was resolved to lies outside, for everybody to reach.
 
-
-def may_send_to(address: str, networks: Iterable[Network] = ()) -> bool:
-    """Tell whether we may connect to an address that a name was resolved to.
-
-    Public ones, and what the settings name; never one that only looks public because another
-    address is written inside it (IPv4-mapped, 6to4, Teredo, NAT64).
+    Never one that only looks so because another address is written inside it (IPv4-mapped, 6to4,
+    Teredo, NAT64).
     """
     try:
         found = ip_address(address.partition("%")[0])
     except ValueError:
         return False
-    if is_inside(found, networks):
-        return True
     if isinstance(found, IPv6Address):
         if found.ipv4_mapped is not None:
-            return may_send_to(str(found.ipv4_mapped), networks)
-        if found.sixtofour is not None or found.teredo is not None or found in _NAT64:
+            return is_public(str(found.ipv4_mapped))
+        if found.sixtofour is not None or found.teredo is not None or found in NAT64:
             return False
         if found.is_site_local:
             return False
     return found.is_global and not (found.is_multicast or found.is_reserved)
-
-
-_NAT64 = IPv6Network("64:ff9b::/96")
