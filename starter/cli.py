@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from starter import cli_admin, cli_audit, cli_backup, cli_people
+from starter import cli_admin, cli_audit, cli_backup, cli_matters, cli_people
 from starter.cli_output import (
     NOT_FOUND,
     OUTSIDE,
@@ -35,6 +35,7 @@ app = typer.Typer(
 export = typer.Typer(help="The ledger as files.", no_args_is_help=True)
 for name, commands in {
     **cli_people.GROUPS,
+    **cli_matters.GROUPS,
     "audit": cli_audit.audit,
     "export": export,
 }.items():

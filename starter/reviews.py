@@ -64,13 +64,14 @@ from review.rules.errors import (
     RefusedError,
     RuleError,
 )
+from review.rules.matters import MatterKind
 from review.rules.screening import Finding
 from review.rules.values import Role
 from review.settings import Settings
 from starter.turned_away import TurnedAway
 from starter.uploading import Uploaded
 from workflows.names import TASK_QUEUE, submission_workflow_id
-from workflows.nudges import nudge
+from workflows.nudges import nudge, nudge_matter
 from workflows.submission import SubmissionWorkflow
 
 Json = dict[str, Any]
@@ -249,6 +250,24 @@ class Reviews:
     ) -> Json:
         """Do an administrator's act; the act itself judges who may (requirements 1.8)."""
         return await self._do(person, what, request, key, way_in, act)
+
+    async def manage(
+        self,
+        person: Person,
+        kind: MatterKind,
+        what: str,
+        request: Any,
+        *,
+        key: str | None,
+        way_in: str,
+        act: Callable[[Session, Person, datetime], Json],
+    ) -> Json:
+        """Do an act on an order, an incident or a case, then tell its workflow."""
+        answer = await self._do(person, what, request, key, way_in, act)
+        if self._client is None:
+            return answer | {"delivered": False}
+        taken = await nudge_matter(self._client, kind, answer["id"], task_queue=self._task_queue)
+        return answer | {"delivered": taken}
 
     async def administration(
         self, person: Person, read: Callable[[Session, Person, datetime], T]

@@ -123,6 +123,9 @@ COMMANDS = [
     *("attach", "password/set", "policy/check", "policy/show", "calendar/import", "words/import"),
     *("sources/import", "audit/verify", "audit/export", "audit/checkpoint", "db/upgrade"),
     *("form", "export/ledger", "backup", "restore"),
+    *("order/list", "order/open", "order/show", "order/act", "incident/list", "incident/show"),
+    *("incident/register", "incident/act", "violation/list", "violation/open", "violation/show"),
+    "violation/act",
 ]
 
 

@@ -202,12 +202,12 @@ def _link_by_hand(
 
 
 def _name_final(session: Session, row: Incident, request: IncidentAct) -> Json:
-    ids = [one.id for one in reports_of(session, row.id) if one.status not in VOID]
-    if request.submission not in ids:
+    named = known_submission(session, str(request.submission)).id
+    if named not in [one.id for one in reports_of(session, row.id) if one.status not in VOID]:
         raise MalformedError(errors=[{"field": "submission", "message": "not_a_report"}])
-    if row.final_id == request.submission:
+    if row.final_id == named:
         raise RefusedError("nothing_changed")
-    row.final_id = str(request.submission)
+    row.final_id = named
     return {"submission": row.final_id}
 
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 from zoneinfo import ZoneInfo
 
-from sqlmodel import Session, col, select
+from sqlmodel import Session, col, or_, select
 
 from review.acts import notices
 from review.acts.item import calendar_in_force
@@ -115,13 +115,13 @@ def require(person: Person, terms: Terms, unit_id: str, state: str, act: str) ->
 
     Raises:
         NotAllowedError: It is not this person's to do.
-        RefusedError: `wrong_status`: not in this state.
+        RefusedError: `wrong_state`: not as it stands.
     """
     role = role_for(person, terms, unit_id)
     if role is None:
         raise NotAllowedError(act=act)
     if state not in terms.states:
-        raise RefusedError("wrong_status", status=state, act=act)
+        raise RefusedError("wrong_state", state=state, act=act)
     return role
 
 
@@ -144,9 +144,11 @@ def known_unit(session: Session, unit_id: str) -> Unit:
     return unit
 
 
-def known_submission(session: Session, submission_id: str) -> Submission:
-    """Return the submission that a matter is about; MalformedError when there is none."""
-    row = session.get(Submission, submission_id)
+def known_submission(session: Session, name: str) -> Submission:
+    """Return the submission that an id or a number names; MalformedError when there is none."""
+    row = session.exec(
+        select(Submission).where(or_(Submission.id == name, Submission.number == name))
+    ).first()
     if row is None:
         raise MalformedError(errors=[{"field": "submission", "message": "unknown_submission"}])
     return row

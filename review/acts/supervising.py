@@ -99,7 +99,7 @@ def propose(
 
     Args:
         person: Who proposes it; None is the system.
-        announce: Tell those who may issue it; not where it is issued at once.
+        announce: Write it down and tell those who may issue it; not where it is issued at once.
         shown: Codes and moments that tell why.
 
     Returns:
@@ -112,10 +112,12 @@ def propose(
     )  # fmt: skip
     if not add_once(session, row):
         return None
-    row = locked(session, Order, row.id)
-    note(session, row, "proposed", now, person, role=role, way_in=way_in, nudge=False,
-         unit=unit_id, submission=submission_id, channel=channel)  # fmt: skip
     if announce:
+        row = locked(session, Order, row.id)
+        note(
+            session, row, "proposed", now, person, role=role, way_in=way_in, nudge=False,
+            unit=unit_id, submission=submission_id, channel=channel,
+        )  # fmt: skip
         told = by_roles(session, now, *sorted(ISSUERS))
         tell(session, row, told, "order_proposed", "proposed", now)
     return row.id
@@ -195,15 +197,15 @@ def open_order(
         raise NotAllowedError(act="open_order")
     unit_id = known_unit(session, request.unit).id
     cause = f"person:{new_id()}"
-    urgent = request.urgent
+    urgent, about = request.urgent, ""
     if request.submission:
         item = known_submission(session, request.submission)
-        urgent = urgent or item.category in GRAVE
+        urgent, about = urgent or item.category in GRAVE, item.id
         cause = cause_of_item(session, item.id)
     if request.channel and session.get(Channel, request.channel) is None:
         raise MalformedError(errors=[{"field": "channel", "message": "unknown_channel"}])
     made = propose(
-        session, cause, unit_id, now, submission_id=request.submission or "",
+        session, cause, unit_id, now, submission_id=about,
         channel=request.channel or "", urgent=urgent, subject=request.subject, person=person,
         role=role, way_in=way_in, announce=not issuing, code="person",
     )  # fmt: skip

@@ -140,11 +140,13 @@ def report(
     if role is None:
         raise NotAllowedError(act="open_lead")
     unit_id = known_unit(session, request.unit).id if request.unit else ""
+    about = ""
     if request.submission:
-        unit_id = unit_id or known_submission(session, request.submission).unit_id
+        item = known_submission(session, request.submission)
+        unit_id, about = unit_id or item.unit_id, item.id
     lead = open_lead(
         session, request.kind, f"person:{new_id()}", now, unit_id=unit_id,
-        submission_id=request.submission or "", subject=request.subject, person=person, role=role,
+        submission_id=about, subject=request.subject, person=person, role=role,
         way_in=way_in,
     )  # fmt: skip
     return answer(locked(session, Violation, lead))

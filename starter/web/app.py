@@ -21,6 +21,7 @@ from starter.web import (
     dependencies,
     health,
     hook,
+    management,
     oidc,
     pages,
     people,
@@ -40,6 +41,7 @@ ROUTERS = (
     reading.router,
     session.router,
     people.router,
+    *management.ROUTERS,
     hook.router,
     codec.router,
     health.router,
@@ -52,6 +54,7 @@ BODIES = (
     session.FirstAdministrator,
     people.GrantRequest,
     reading.CheckRequest,
+    *management.BODIES,
 )
 
 

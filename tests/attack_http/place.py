@@ -17,12 +17,14 @@ from argon2 import PasswordHasher
 from fastapi import FastAPI
 from sqlmodel import Session
 
-from review.acts import adopting
+from review.acts import adopting, incidents, supervising, violations
 from review.blobs import Blobs
+from review.matter_requests import NewIncident, NewOrder, NewViolation, ViolationAct
 from review.packs import builtin_pack, load_pack
 from review.records.access import Access, issue_token, open_session
 from review.records.engine import Ledger
 from review.records.tables import PersonRow
+from review.rules.matters import IncidentKind
 from review.rules.values import Role
 from review.settings import Settings
 from starter.reviews import Reviews
@@ -104,6 +106,7 @@ class Place:
             self.items[name] = self._item(author, CANARIES[name], more)
         self.ledger.write(self._roles)
         self.proposal = str(self.ledger.write(self._propose)["id"])
+        self.matters: dict[str, str] = self.ledger.write(self._matters)
         for person in [*self.people.values(), "deputy_b", "afforest_info"]:
             self.tokens[person] = self.ledger.write(issue_token, person, "t", self.now)
             self.sessions[person] = self.session_of(person)
@@ -167,6 +170,33 @@ class Place:
         policy = load_pack(builtin_pack("demo-seconds"))
         proposer = who(session, "chief", self.now)
         return adopting.propose_policy(session, proposer, policy, self.now, way_in="page")
+
+    def _matters(self, session: Session) -> dict[str, str]:
+        """Leave an order, an incident and a case of a unit, opened by nobody of the roles'."""
+        opened = {"way_in": "page", "now": self.now}
+        order = supervising.open_order(
+            session, who(session, "chief", self.now),
+            NewOrder(unit="afforest", subject="造林数据未按要求及时发布"), **opened,
+        )  # fmt: skip
+        incident = incidents.register(
+            session, who(session, "duty", self.now),
+            NewIncident(
+                title="某林场发生火情", kind=IncidentKind.FIRE, unit="afforest", event_at=self.now
+            ), **opened,
+        )  # fmt: skip
+        case = violations.report(
+            session, who(session, "supervisor_a", self.now),
+            NewViolation(kind=3, unit="afforest", subject="面积数据与年报不一致"), **opened,
+        )  # fmt: skip
+        violations.act(
+            session, who(session, "chief", self.now), case["id"], ViolationAct(act="take_up"),
+            **opened,
+        )  # fmt: skip
+        return {"orders": order["id"], "incidents": incident["id"], "violations": case["id"]}
+
+    def matter_of(self, path: str) -> str:
+        """Return the matter that an address is about; of no kind when it is about none."""
+        return next((id_ for kind, id_ in self.matters.items() if kind in path), "none")
 
     def session_of(self, person: str) -> tuple[str, str]:
         opened = self.ledger.write(

@@ -46,6 +46,17 @@ ENGINE = frozenset({R.SYSADMIN, R.SUPERVISOR})
 PROPOSES = frozenset({R.CENTER_CHIEF, R.SYSADMIN})
 CONFIRMS = frozenset({R.CENTER_CHIEF, R.SECURITY_ADMIN})
 
+# Orders, incidents and cases of the unit `afforest` (requirements 1.5, A-22, A-23).
+ISSUES = frozenset({R.CENTER_CHIEF, R.OFFICE_REVIEWER, R.OFFICE_DIRECTOR})
+ORDERED = SEES["afforest"]
+DUTY = frozenset({R.DUTY_OFFICER})
+CASES = frozenset({
+    R.CENTER_CHIEF, R.CENTER_DEPUTY, R.OFFICE_REVIEWER, R.OFFICE_DIRECTOR, R.SUPERVISOR, R.AUDITOR,
+    R.BUREAU_CHIEF, R.PUBLICITY_LEADER,
+})  # fmt: skip
+READS_CASE = CASES | {R.UNIT_HEAD, R.SUPERVISING_LEADER}
+OPENS_LEAD = CASES | {R.CENTER_EDITOR, R.SUPERVISING_LEADER}
+
 LEADERS = frozenset({R.SUPERVISING_LEADER, R.BUREAU_CHIEF})
 FINAL = LEADERS | {R.CENTER_CHIEF}
 CENTER = frozenset({R.CENTER_EDITOR, R.CENTER_DEPUTY, R.CENTER_CHIEF})
@@ -97,6 +108,12 @@ DRAFT: dict[str, Any] = {
     "secrecy_pledge": True, "proofread": True,
 }  # fmt: skip
 PACK = builtin_pack("demo-seconds").read_text(encoding="utf-8")
+ORDER = {"unit": "forest", "subject": "造林数据未按要求及时发布"}
+EVENT = {
+    "title": "某林场发生森林火情", "kind": "fire", "level": "major", "unit": "fire",
+    "event_at": "2026-11-23T08:30:00+08:00",
+}  # fmt: skip
+LEAD = {"kind": 6, "unit": "forest", "subject": "发布流程不合规定"}
 LOGIN = {"username": "no-such-person", "password": "no such password"}
 
 
@@ -115,6 +132,7 @@ class Rule(NamedTuple):
     more: Mapping[str, Any] = MappingProxyType({})
     query: str = ""
     values: Mapping[str, str] = MappingProxyType({})
+    sees: frozenset[Role] = EVERY  # of a matter: to the others it isn't there
 
 
 def anyone(*ok: int, **more: Any) -> Rule:
@@ -176,6 +194,20 @@ GETS: dict[str, Rule] = {
     "/admin/audit": some(READS_TRACE),
     "/admin/health": some(TENDS),
     "/delegations": some(EVERY),
+    # --- orders, incidents, cases
+    "/api/v1/supervision-orders": some(EVERY),
+    "/api/v1/supervision-orders/{matter_id}": some(EVERY, sees=ORDERED),
+    "/api/v1/incidents": some(EVERY),
+    "/api/v1/incidents/{matter_id}": some(EVERY, sees=ORDERED | DUTY),
+    "/api/v1/violations": some(EVERY),
+    "/api/v1/violations/{matter_id}": some(EVERY, sees=READS_CASE),
+    "/orders": some(EVERY),
+    "/orders/{matter_id}": some(EVERY, sees=ORDERED),
+    "/incidents": some(EVERY),
+    "/incidents/{matter_id}": some(EVERY, sees=ORDERED | DUTY),
+    "/violations": some(EVERY),
+    "/violations/{matter_id}": some(EVERY, sees=READS_CASE),
+    "/violations/{matter_id}/chain": some(EVERY, sees=READS_CASE),
     "/rules": some(EVERY),
     "/rules/changes": some(EVERY),
     "/second-factor": some(EVERY),
@@ -229,6 +261,37 @@ DONE: dict[tuple[str, str], Rule] = {
     ),
     ("DELETE", "/api/v1/grants/{grant_id}"): some(SECURITY),
     ("DELETE", "/api/v1/people/{person_id}/second-factor"): some(SECURITY, 200, 404),
+    ("POST", "/api/v1/supervision-orders"): some(
+        ISSUES | {R.SUPERVISOR}, 201, more={"json": ORDER}
+    ),
+    ("POST", "/api/v1/supervision-orders/{matter_id}/acts"): some(
+        ISSUES, 200, 409, sees=ORDERED, more={"json": {"act": "close", "text": "办结"}}
+    ),
+    ("POST", "/api/v1/incidents"): some(DUTY, 201, more={"json": EVENT}),
+    ("POST", "/api/v1/incidents/{matter_id}/acts"): some(
+        DUTY | {R.CENTER_CHIEF}, 200, 409, sees=ORDERED | DUTY,
+        more={"json": {"act": "close", "text": "误报"}},
+    ),
+    ("POST", "/api/v1/violations"): some(OPENS_LEAD, 201, more={"json": LEAD}),
+    ("POST", "/api/v1/violations/{matter_id}/acts"): some(
+        frozenset({R.SUPERVISING_LEADER, R.BUREAU_CHIEF}), 409, sees=READS_CASE,
+        more={"json": {"act": "find", "result": "none", "text": "不成立"}},
+    ),
+    ("POST", "/orders"): some(ISSUES | {R.SUPERVISOR}, 303, more=form(**ORDER)),
+    ("POST", "/orders/{matter_id}/acts"): some(
+        frozenset({R.UNIT_HEAD, R.INFO_OFFICER}), 303, 409, sees=ORDERED, more=form(act="sign")
+    ),
+    ("POST", "/incidents"): some(
+        DUTY, 303, more=form(**EVENT | {"event_at": "2026-11-23T08:30"})
+    ),
+    ("POST", "/incidents/{matter_id}/acts"): some(
+        DUTY | ISSUES, 303, sees=ORDERED | DUTY,
+        more=form(act="authorise", authority="省森防指", reference="来电"),
+    ),
+    ("POST", "/violations"): some(OPENS_LEAD, 303, more=form(**LEAD)),
+    ("POST", "/violations/{matter_id}/acts"): some(
+        frozenset({R.UNIT_HEAD}), 303, 409, sees=READS_CASE, more=form(act="state", text="说明")
+    ),
     ("POST", "/hooks/decisions"): anyone(
         401, more={"json": DECISION | {"submission": "x", "account": "deputy_b"}}
     ),

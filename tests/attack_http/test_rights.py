@@ -43,7 +43,8 @@ def told(place: Place, path: str, rule: Rule, side: str) -> tuple[str, dict[str,
     values = {
         "submission_id": item.id, "attachment_id": item.attachment, "channel": item.channel,
         "person_id": "forest_info", "proposal_id": place.proposal,
-        "grant_id": "forest_info-info_officer-forest", **rule.values,
+        "grant_id": "forest_info-info_officer-forest", "matter_id": place.matter_of(path),
+        **rule.values,
     }  # fmt: skip
     address = path.replace(":path}", "}").format(**values)
     if rule.query:
@@ -65,6 +66,8 @@ def expected(rule: Rule, method: str, path: str, role: str, side: str) -> tuple[
             return (rule.nobody,)
         return (303,) if is_page(path) and method in ("GET", "HEAD") else (401,)
     if rule.item and Role(role) not in SEES[side]:
+        return (404,)
+    if Role(role) not in rule.sees:
         return (404,)
     return rule.ok if Role(role) in rule.who else (rule.no,)
 

@@ -49,6 +49,7 @@ def made_real(case: Any, place: Place, chance: random.Random) -> None:
     real = {
         "submission_id": item.id, "attachment_id": item.attachment,
         "person_id": chance.choice(PEOPLE), "grant_id": "forest_info-info_officer-forest",
+        "matter_id": place.matter_of(case.path.replace("supervision-", "")),
     }  # fmt: skip
     for name in case.path_parameters or {}:
         if chance.random() < 0.8:

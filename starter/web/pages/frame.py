@@ -21,6 +21,7 @@ from starter.web.pages.words import N_, messages
 
 TEMPLATES = Path(__file__).parent.parent / "templates"
 WORTH_PACKING = 1_000  # bytes
+MANAGED = tuple(sorted(OVERSEERS | {"info_officer", "unit_head"}))  # orders, incidents, cases
 SENDERS = ("publisher", "channel_operator", "center_editor", "center_deputy", "center_chief")
 
 
@@ -38,6 +39,7 @@ NAVIGATION: list[Place] = [
     Place("/publishing", N_("发布"), SENDERS),
     Place("/board", N_("督办台"), tuple(sorted(OVERSEERS))),
     Place("/items", N_("全部稿件"), tuple(sorted(OVERSEERS))),
+    Place("/orders", N_("督办与事件"), MANAGED),
     Place("/rules", N_("规则")),
     Place("/delegations", N_("委托")),
     Place("/admin", N_("管理"), ("security_admin", "sysadmin", "auditor")),

@@ -48,7 +48,7 @@ OWN = ("own", "service", "topic")
 REPOSTED = ("repost", "unified_release")
 PLAIN = (  # fields that are one line or one text
     "title", "body", "category", "kind", "level", "urgency", "authority_reference", "contact",
-    "audience", "how_to", "background", "other_outlets",
+    "audience", "how_to", "background", "other_outlets", "incident",
 )  # fmt: skip
 MOMENTS = ("event_time", "found_time", "publish_at", "valid_until")
 SOURCE = ("name", "url", "original_title", "original_on", "original_body")

@@ -1,6 +1,7 @@
 """Every page there is: a ledger with an item in each state, and who sees what of it."""
 
 import re
+from datetime import timedelta
 from typing import NamedTuple
 
 from fastapi.routing import APIRoute
@@ -8,6 +9,7 @@ from fastapi.routing import APIRoute
 from review.rules.values import PublicationState
 from starter.web import pages
 from tests.acting import Course
+from tests.acts.test_matters import Office
 
 NO_PAGES = (  # what answers a GET with something else than a page of ours
     "/api/openapi.json",
@@ -50,6 +52,27 @@ def another(course: Course, author: str = "afforest_info", **draft: object) -> C
     return found
 
 
+def matters(course: Course, published: Course) -> tuple[str, str, str, str]:
+    """Leave an order under way, a lapsed one, a late incident with a report and a case."""
+    office = Office(course.ledger, course.now - timedelta(days=10))
+    lapsed = office.order()["id"]
+    office.turn("supervision", lapsed, days=9)
+    office.now = course.now
+    order = office.order(unit="afforest", submission=published.id)["id"]
+    office.on_order(order, "afforest_info", "sign")
+    office.on_order(order, "afforest_info", "reply", text="正在整改")
+    incident = office.incident(ago=400)["id"]
+    another(
+        course, "fire_info", title="某林场火情处置情况", category="emergency", level="major",
+        event_time=course.now, found_time=course.now, incident=incident,
+    )  # fmt: skip
+    office.turn("incident", incident)
+    case = office.lead(submission=published.id)["id"]
+    office.on_case(case, "chief", "take_up")
+    office.on_case(case, "afforest_head", "state", text="系录入错误，已更正")
+    return order, lapsed, incident, case
+
+
 def tour(course: Course) -> tuple[Seen, ...]:
     """Bring one item into each state, and return every page that shows something different."""
     late = another(course)
@@ -87,6 +110,8 @@ def tour(course: Course) -> tuple[Seen, ...]:
     open_findings = another(
         course, title="苗木价格通报会", body="预计增长50%左右，最好的苗木联系人电话见附件。"
     )
+
+    order, lapsed, incident, case = matters(course, published)
 
     def item(person: str, one: Course, more: str = "") -> Seen:
         return Seen("/items/{submission_id}", person, f"/items/{one.id}{more}")
@@ -129,6 +154,17 @@ def tour(course: Course) -> tuple[Seen, ...]:
         Seen("/board/peek/{submission_id}", "supervisor_a", f"/board/peek/{late.id}"),
         Seen("/items/{submission_id}/course", "supervisor_a", f"/items/{edited.id}/course"),
         Seen("/items/{submission_id}/course", "supervisor_a", f"/items/{published.id}/course"),
+        Seen("/orders", "chief", "/orders"),
+        Seen("/orders", "afforest_info", "/orders"),
+        Seen("/orders/{matter_id}", "afforest_head", f"/orders/{order}"),
+        Seen("/orders/{matter_id}", "chief", f"/orders/{lapsed}"),
+        Seen("/incidents", "duty", "/incidents"),
+        Seen("/incidents/{matter_id}", "duty", f"/incidents/{incident}"),
+        Seen("/incidents/{matter_id}", "auditor_a", f"/incidents/{incident}"),
+        Seen("/violations", "supervisor_a", "/violations"),
+        Seen("/violations/{matter_id}", "leader_eco", f"/violations/{case}"),
+        Seen("/violations/{matter_id}", "chief", f"/violations/{case}"),
+        Seen("/violations/{matter_id}/chain", "auditor_a", f"/violations/{case}/chain"),
         Seen("/verify/{number}", "", f"/verify/{published.row().number}"),
         Seen("", "", "/no-such-page", 404),
         Seen("", "afforest_head", "/items/nosuchitem", 404),
