@@ -14,13 +14,23 @@ from pathlib import Path
 from typing import Any
 
 from review.acts.adopting import adopt_policy
+from review.matter_requests import (
+    IncidentAct,
+    NewIncident,
+    NewOrder,
+    NewViolation,
+    OrderAct,
+    ViolationAct,
+)
 from review.packs import builtin_pack, load_pack
 from review.records.engine import Ledger, upgrade
-from review.rules.values import PublicationState
+from review.rules.matters import IncidentKind, MatterKind, ViolationResult
+from review.rules.values import Level, PublicationState
+from starter.web.management import acted, opened
 from tests.bureau import Bureau, engine
 from tests.examples import MONDAY, office
 from tests.publications import FakePlatform
-from workflows.names import submission_workflow_id
+from workflows.names import matter_workflow_id, submission_workflow_id
 
 HISTORIES = Path(__file__).with_name("histories")
 # Whose publications take a way of their own; the others' are all the same eleven events.
@@ -267,16 +277,106 @@ async def taken_back_while_checked(bureau: Bureau) -> str:
     return submission
 
 
+MATTERS: dict[str, Callable[[Bureau], Awaitable[tuple[MatterKind, str]]]] = {}
+
+
+def matter(
+    act: Callable[[Bureau], Awaitable[tuple[MatterKind, str]]],
+) -> Callable[[Bureau], Awaitable[tuple[MatterKind, str]]]:
+    """Enter the course of an order, an incident or a case; its name is the file's."""
+    MATTERS[act.__name__] = act
+    return act
+
+
+async def _open(bureau: Bureau, kind: MatterKind, person: str, request: Any) -> str:
+    answer = await opened(bureau.reviews, bureau.who(person), kind, request, None, "api")
+    return str(answer["id"])
+
+
+async def _on(bureau: Bureau, kind: MatterKind, id_: str, person: str, request: Any) -> None:
+    await acted(bureau.reviews, bureau.who(person), kind, id_, request, None, "api")
+
+
+@matter
+async def order_closed(bureau: Bureau) -> tuple[MatterKind, str]:
+    kind = MatterKind.ORDER
+    id_ = await _open(bureau, kind, "chief", NewOrder(unit="fire", subject="按要求及时发布"))
+    await _on(bureau, kind, id_, "fire_head", OrderAct(act="sign"))
+    await _on(bureau, kind, id_, "fire_head", OrderAct(act="rectify", text="已补报"))
+    await _on(bureau, kind, id_, "chief", OrderAct(act="close", text="整改到位"))
+    return kind, id_
+
+
+@matter
+async def order_lapsed_and_repeated(bureau: Bureau) -> tuple[MatterKind, str]:
+    kind = MatterKind.ORDER
+    id_ = await _open(bureau, kind, "chief", NewOrder(unit="fire", subject="按要求及时发布"))
+    await asyncio.sleep(22)  # the pack's limit is 20 s
+    await _on(bureau, kind, id_, "chief", OrderAct(act="repeat", text="仍未整改"))
+    await asyncio.sleep(22)
+    await _on(bureau, kind, id_, "chief", OrderAct(act="close", text="转线索处理"))
+    return kind, id_
+
+
+@matter
+async def incident_missed_then_closed(bureau: Bureau) -> tuple[MatterKind, str]:
+    kind = MatterKind.INCIDENT
+    request = NewIncident(
+        title="某林场火情", kind=IncidentKind.FIRE, unit="fire", event_at=bureau.clock()
+    )
+    id_ = await _open(bureau, kind, "duty", request)
+    await asyncio.sleep(12)  # the pack's window is 10 s
+    await _on(bureau, kind, id_, "chief", IncidentAct(act="set_level", level=Level.MINOR))
+    await _on(bureau, kind, id_, "duty", IncidentAct(act="close", text="误报"))
+    return kind, id_
+
+
+@matter
+async def violation_stated_late(bureau: Bureau) -> tuple[MatterKind, str]:
+    kind = MatterKind.VIOLATION
+    request = NewViolation(kind=3, unit="fire", subject="数据与年报不一致")
+    id_ = await _open(bureau, kind, "supervisor_a", request)
+    await _on(bureau, kind, id_, "chief", ViolationAct(act="take_up"))
+    await asyncio.sleep(22)  # the pack's limit is 20 s
+    await _on(bureau, kind, id_, "fire_head", ViolationAct(act="state", text="系录入错误"))
+    await _on(
+        bureau, kind, id_, "leader_prot",
+        ViolationAct(act="find", result=ViolationResult.CRITICISM, text="属实"),
+    )  # fmt: skip
+    return kind, id_
+
+
+async def record_matter(
+    name: str, act: Callable[[Bureau], Awaitable[tuple[MatterKind, str]]], client: Any
+) -> None:
+    """Take one course and write down its workflow's history."""
+    with tempfile.TemporaryDirectory() as folder:
+        bureau = bureau_in(Path(folder), client)
+        async with bureau.worker(identity="worker"):
+            kind, id_ = await act(bureau)
+            handle = client.get_workflow_handle(matter_workflow_id(kind, id_))
+            await handle.result()
+        history = json.loads((await handle.fetch_history()).to_json())
+        file = HISTORIES / f"{name}-{kind}-run1.json"
+        file.write_text(json.dumps(history, separators=(",", ":")) + "\n")
+        print(file.name, len(history["events"]), "events")
+        bureau.ledger.close()
+
+
+def bureau_in(data: Path, client: Any) -> Bureau:
+    """Return a bureau of its own whose limits are seconds."""
+    url = f"sqlite:///{data / 'ledger.db'}"
+    upgrade(url)
+    ledger = Ledger(url)
+    ledger.write(office, MONDAY)
+    ledger.write(adopt_policy, load_pack(builtin_pack("demo-seconds")), datetime.now(UTC))
+    return Bureau(ledger, client, data)
+
+
 async def record(name: str, act: Callable[[Bureau], Awaitable[str]], client: Any) -> None:
     """Take one course and write down each run of each of its workflows."""
     with tempfile.TemporaryDirectory() as folder:
-        data = Path(folder)
-        url = f"sqlite:///{data / 'ledger.db'}"
-        upgrade(url)
-        ledger = Ledger(url)
-        ledger.write(office, MONDAY)
-        ledger.write(adopt_policy, load_pack(builtin_pack("demo-seconds")), datetime.now(UTC))
-        bureau = Bureau(ledger, client, data)
+        bureau = bureau_in(Path(folder), client)
         if act is taken_back_while_checked:
             submission = await act(bureau)
         else:
@@ -294,14 +394,17 @@ async def record(name: str, act: Callable[[Bureau], Awaitable[str]], client: Any
                 file = HISTORIES / f"{label}-run{number}.json"
                 file.write_text(json.dumps(history, separators=(",", ":")) + "\n")
                 print(file.name, len(history["events"]), "events")
-        ledger.close()
+        bureau.ledger.close()
 
 
 async def main(names: list[str]) -> None:
     HISTORIES.mkdir(exist_ok=True)
     async with engine() as env:
-        for name in names or list(COURSES):
-            await record(name, COURSES[name], env.client)
+        for name in names or [*COURSES, *MATTERS]:
+            if name in MATTERS:
+                await record_matter(name, MATTERS[name], env.client)
+            else:
+                await record(name, COURSES[name], env.client)
     await asyncio.sleep(0.1)  # sdk-python#300: the interpreter aborts without
 
 

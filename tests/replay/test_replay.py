@@ -11,10 +11,13 @@ from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 from temporalio.workflow import NondeterminismError
 
 from review.payloads import converter
+from review.rules.matters import MatterPosition, MatterRef
 from review.rules.positions import Position, SubmissionRef
 from review.rules.publications import PublicationOutcome, PublicationRef
+from workflows.nudges import MATTERS as MINDING
 from workflows.publication import PublicationWorkflow
 from workflows.submission import SubmissionWorkflow
+from workflows.supervision import SupervisionWorkflow
 
 HISTORIES = sorted(Path(__file__).with_name("histories").glob("*.json"))
 
@@ -26,14 +29,15 @@ def recorded(file: Path) -> WorkflowHistory:
 @pytest.fixture(scope="module")
 def replayer() -> Replayer:
     return Replayer(
-        workflows=[SubmissionWorkflow, PublicationWorkflow], data_converter=converter({})
+        workflows=[SubmissionWorkflow, PublicationWorkflow, *MINDING.values()],
+        data_converter=converter({}),
     )
 
 
 def test_every_course_has_a_history():
-    from tests.replay.record import COURSES
+    from tests.replay.record import COURSES, MATTERS
 
-    assert {file.name.partition("-")[0] for file in HISTORIES} >= set(COURSES)
+    assert {file.name.partition("-")[0] for file in HISTORIES} >= set(COURSES) | set(MATTERS)
     assert len(COURSES) >= 12
 
 
@@ -70,12 +74,33 @@ class Doubled(PublicationWorkflow):
         return await super().run(ref)
 
 
+@workflow.defn(name="SupervisionWorkflow")
+class Unminded(SupervisionWorkflow):
+    """And one of an order's: it takes its first turn twice."""
+
+    @workflow.init
+    def __init__(self, ref: MatterRef) -> None:
+        super().__init__(ref)
+
+    @workflow.run
+    async def run(self, ref: MatterRef) -> MatterPosition:
+        await self._turn(ref)
+        return await super().run(ref)
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.parametrize("name", ["work_news-submission-run1", "work_news-publication-site-1-run1"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "work_news-submission-run1",
+        "work_news-publication-site-1-run1",
+        "order_lapsed_and_repeated-supervision-run1",
+    ],
+)
 async def test_changed_order_of_commands_is_noticed(name: str):
     """Otherwise the replays above would prove nothing."""
     replayer = Replayer(
-        workflows=[Reordered, Doubled],
+        workflows=[Reordered, Doubled, Unminded],
         data_converter=converter({}),
         workflow_runner=UnsandboxedWorkflowRunner(),
     )
