@@ -22,7 +22,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from temporalio.exceptions import ApplicationError
 
 from review.rendering import Rendered, printable, published_file
-from review.rules.publications import Claim, Receipt
+from review.rules.publications import Claim, Receipt, SeenPost
 from review.rules.values import Moment, PublicationState, Value
 
 PAGE_OF_INDEX = 200  # items on one page of the site's list, and entries in its feed
@@ -65,14 +65,6 @@ class Seen(Value):
     is_exact: bool = False
 
 
-class Post(Value):
-    """Something that is public on a channel, whoever put it there."""
-
-    reference: str
-    url: str = ""
-    at: Moment | None = None
-
-
 @runtime_checkable
 class Readable(Protocol):
     """A channel that can be read again: for the drift watch and the patrol (R5.3-4)."""
@@ -80,7 +72,7 @@ class Readable(Protocol):
     async def read(self, claim: Claim) -> Seen | None:
         """Return what readers find of a live item; None when it is surely gone."""
 
-    async def posts(self, channel: str) -> Sequence[Post]:
+    async def posts(self, channel: str) -> Sequence[SeenPost]:
         """Return what is public there, the latest first; old posts may be left out."""
 
 
@@ -183,7 +175,7 @@ class Site:
         """Return the page's bytes as they are served now."""
         return await asyncio.to_thread(self._read_page, claim)
 
-    async def posts(self, channel: str) -> Sequence[Post]:
+    async def posts(self, channel: str) -> Sequence[SeenPost]:
         """Return the pages that show something, with and without a manifest.
 
         A page that has none of its own is everybody's: whatever channel is asked about.
@@ -280,7 +272,7 @@ class Site:
             page = self._root / "item" / f"{self._name(claim)}.html"
             return Seen(content=page.read_bytes(), is_exact=True) if page.exists() else None
 
-    def _pages_of(self, channel: str) -> list[Post]:
+    def _pages_of(self, channel: str) -> list[SeenPost]:
         with self._alone():
             known = {item.name or item.number: item for item in self._items()}
             found = []
@@ -289,7 +281,7 @@ class Site:
                 if item is not None and (item.channel != channel or item.state != "live"):
                     continue
                 found.append(
-                    Post(
+                    SeenPost(
                         reference=item.key if item else page.name,
                         url=f"{self._base_url}/public/item/{page.name}",
                     )

@@ -8,7 +8,6 @@ import asyncio
 import socket
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 import httpx
 
@@ -113,13 +112,3 @@ class Outgoing:
         if not is_ours and not all(map(is_public, addresses)):
             raise AddressRefusedError(f"{target.host} is not public")
         return addresses[0]
-
-
-def is_web_address(url: str) -> bool:
-    """Tell whether a text may be an address at all, before anybody speaks to it."""
-    try:
-        parts = urlsplit(url)
-        parts.port  # noqa: B018 (raises for a bad one)
-    except ValueError:
-        return False
-    return parts.scheme in ("http", "https") and bool(parts.hostname) and not parts.username

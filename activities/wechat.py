@@ -17,10 +17,10 @@ from typing import Any
 
 from temporalio.exceptions import ApplicationError
 
-from activities.channels import Post, Seen
+from activities.channels import Seen
 from activities.outgoing import AddressRefusedError, NotConnectedError, NotSentError, Outgoing
 from review.rendering import Rendered, wechat_article, wechat_mark
-from review.rules.publications import Claim, Connection, Receipt
+from review.rules.publications import Claim, Connection, Receipt, SeenPost
 from review.rules.values import PublicationState
 
 ADDRESS = "https://api.weixin.qq.com"
@@ -314,16 +314,17 @@ class Wechat:
         )
         return Seen(content=f"{fields}{article.get('content') or ''}".encode())
 
-    async def posts(self, channel: str) -> Sequence[Post]:
+    async def posts(self, channel: str) -> Sequence[SeenPost]:
         found = []
         async for entry in self._list(channel, "freepublish/batchget"):
             standing = [one for one in _articles(entry) if not one.get("is_deleted")]
             if standing:
                 found.append(
-                    Post(
+                    SeenPost(
                         reference=f"article:{_text(entry, 'article_id')}",
                         url=str(standing[0].get("url") or ""),
                         at=datetime.fromtimestamp(int(entry.get("update_time") or 0), UTC),
+                        mark=str(standing[0].get("digest") or ""),
                     )
                 )
         return found

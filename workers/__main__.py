@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import Any
@@ -20,8 +20,9 @@ from activities.mailbox import FolderMailbox
 from activities.mind import Minder
 from activities.notify import Notifier
 from activities.outgoing import Outgoing
+from activities.patrol import Patroller
 from activities.posting import Poster
-from activities.publish import Publisher
+from activities.publish import CONFIRM_AFTER_SECONDS, Publisher
 from review import logs
 from review.acts.connecting import PURPOSE as CHANNEL_SECRETS
 from review.blobs import Blobs
@@ -37,7 +38,9 @@ from workers.relay import Relay
 from workers.sealing import Sealer
 from workflows.names import TASK_QUEUE
 from workflows.nudges import MATTERS
+from workflows.patrol import PatrolWorkflow
 from workflows.publication import PublicationWorkflow
+from workflows.schedules import schedule_patrol
 from workflows.submission import SubmissionWorkflow
 
 log = structlog.get_logger()
@@ -60,13 +63,23 @@ def worker(
     engine_clock: Clock | None = None,
     watch: Watch | None = None,
     blobs: Blobs | None = None,
+    confirm_after: Sequence[float] = CONFIRM_AFTER_SECONDS,
     **options: Any,
 ) -> Worker:
     """Return a worker for every workflow and activity of ours."""
     advancer = Advancer(ledger, clock, engine_clock=engine_clock)
     minder = Minder(ledger, clock, engine_clock=engine_clock)
     paced = {name: queue_of(name) for name, one in channels.items() if isinstance(one, Limited)}
-    publisher = Publisher(ledger, channels, clock, watch=watch, blobs=blobs, elsewhere=paced)
+    patroller = Patroller(ledger, channels, clock)
+    publisher = Publisher(
+        ledger,
+        channels,
+        clock,
+        watch=watch,
+        blobs=blobs,
+        confirm_after=confirm_after,
+        elsewhere=paced,
+    )
     settings: dict[str, Any] = {
         "max_cached_workflows": CACHED_WORKFLOWS,
         "sticky_queue_schedule_to_start_timeout": STICKY,
@@ -77,8 +90,8 @@ def worker(
     return Worker(
         client,
         task_queue=task_queue,
-        workflows=[SubmissionWorkflow, PublicationWorkflow, *MATTERS.values()],
-        activities=[advancer.advance, publisher.publish, minder.mind],
+        workflows=[SubmissionWorkflow, PublicationWorkflow, PatrolWorkflow, *MATTERS.values()],
+        activities=[advancer.advance, publisher.publish, minder.mind, patroller.patrol],
         **(settings | options),
     )
 
@@ -96,10 +109,13 @@ def paced_workers(
     *,
     watch: Watch | None = None,
     blobs: Blobs | None = None,
+    confirm_after: Sequence[float] = CONFIRM_AFTER_SECONDS,
     **options: Any,
 ) -> list[Worker]:
     """Return a worker for each platform with a pace of its own, which the engine keeps for all."""
-    publisher = Publisher(ledger, channels, clock, watch=watch, blobs=blobs)
+    publisher = Publisher(
+        ledger, channels, clock, watch=watch, blobs=blobs, confirm_after=confirm_after
+    )
     settings: dict[str, Any] = {
         "max_concurrent_activities": 10,
         "max_concurrent_activity_task_polls": 2,
@@ -171,6 +187,7 @@ async def serve(settings: Settings) -> None:
         )
         for paced in paced_workers(client, ledger, channels, watch=watch, blobs=blobs):
             await running.enter_async_context(paced)
+        await schedule_patrol(client)
         log.info("worker_ready", task_queue=TASK_QUEUE)
         relaying = asyncio.create_task(relay.run())
         sealing = asyncio.create_task(sealer.run())

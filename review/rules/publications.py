@@ -135,6 +135,30 @@ class Claim(Value):
         return self.in_doubt or self.state in (PublicationState.ACCEPTED, PublicationState.UNKNOWN)
 
 
+class SeenPost(Value):
+    """Something that is public on a channel, whoever put it there.
+
+    Args:
+        reference: The platform's own id of it, as a receipt would give it.
+        at: When it went up, where the platform says so.
+        mark: What it says of itself, by which one of ours is known.
+    """
+
+    reference: str
+    url: str = ""
+    at: Moment | None = None
+    mark: str = ""
+
+
+class PatrolResult(Value):
+    """What one patrol did: publications read, drifts and uncovered posts found."""
+
+    read: int = 0
+    unread: int = 0
+    drifted: int = 0
+    uncovered: int = 0
+
+
 class PublicationRef(Value):
     """Which publication a workflow or activity is about; `looks` counts confirmations asked."""
 
