@@ -13,10 +13,9 @@ from review.acts import watching
 from review.records.engine import Ledger
 from review.rendering import render_claim, visible_text
 from review.rules.errors import LedgerUnavailableError
-from review.rules.publications import Claim, PatrolResult
+from review.rules.publications import Claim, PatrolResult, PatrolTurn
 
 log = structlog.get_logger()
-AT_ONCE = 200  # publications that one patrol reads; the next one goes on
 
 
 class Patroller:
@@ -34,13 +33,13 @@ class Patroller:
         self._clock = clock
 
     @activity.defn(name="patrol")
-    async def patrol(self) -> PatrolResult:
+    async def patrol(self, turn: PatrolTurn) -> PatrolResult:
         """Read what is due, list what is there, tell what has been silent for too long.
 
         A channel that can't be read now is left for the next patrol; the result counts it.
         """
         platforms = sorted(self._channels)
-        due = await self._ledger.run(watching.due_looks, platforms, self._clock(), AT_ONCE)
+        due = await self._ledger.run(watching.due_looks, platforms, self._clock(), turn.most)
         unread = drifted = 0
         for claim in due:
             activity.heartbeat()

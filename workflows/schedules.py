@@ -13,6 +13,7 @@ from temporalio.client import (
     ScheduleSpec,
 )
 
+from review.rules.publications import PatrolTurn
 from workflows.names import TASK_QUEUE
 from workflows.patrol import PatrolWorkflow
 
@@ -27,7 +28,7 @@ async def schedule_patrol(client: Client, *, task_queue: str = TASK_QUEUE) -> bo
             PATROL_ID,
             Schedule(
                 action=ScheduleActionStartWorkflow(
-                    PatrolWorkflow.run, id=PATROL_ID, task_queue=task_queue
+                    PatrolWorkflow.run, PatrolTurn(), id=PATROL_ID, task_queue=task_queue
                 ),
                 spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=EVERY)]),
                 policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP),

@@ -150,6 +150,12 @@ class SeenPost(Value):
     mark: str = ""
 
 
+class PatrolTurn(Value):
+    """What one patrol is asked to do; `most` publications are read, the next one goes on."""
+
+    most: int = 200
+
+
 class PatrolResult(Value):
     """What one patrol did: publications read, drifts and uncovered posts found."""
 

@@ -17,7 +17,7 @@ from review.records import tables
 from review.records.engine import Ledger
 from review.records.matters import Violation
 from review.records.tables import Audit, Notice, Publication
-from review.rules.publications import Connection, PatrolResult, PublicationRef
+from review.rules.publications import Connection, PatrolResult, PatrolTurn, PublicationRef
 from tests.acting import Course
 from tests.platforms import APP_ID, APP_SECRET, COVER, FakeWechat
 
@@ -63,7 +63,7 @@ class Watch:
     async def patrol(self, after: timedelta = timedelta(0)) -> PatrolResult:
         self.now += after
         patroller = Patroller(self.ledger, self.channels, lambda: self.now)
-        return await ActivityEnvironment().run(patroller.patrol)
+        return await ActivityEnvironment().run(patroller.patrol, PatrolTurn())
 
     def notices(self, kind: str) -> list[Notice]:
         with self.ledger.reading() as session:

@@ -21,7 +21,7 @@ from review.records.kept import Box
 from workers.__main__ import paced_workers, worker
 
 KEY = b"k" * 40
-LOOKS = (0.3, 0.5, 1.0, 2.0, 3.0, 4.0)  # seconds, for the four hours of the real ones
+LOOKS = (0.2, 0.3, 0.5, 1.0, 1.5)  # seconds, for the four hours of the real ones
 SOON = 0.5
 
 

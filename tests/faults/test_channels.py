@@ -233,7 +233,7 @@ async def test_items_are_on_each_channel_once_or_unknown_with_an_owner(place: st
 @pytest.mark.long
 async def test_three_hundred_publications_while_workers_die(place: str, tmp_path: Path):
     """Issue 5's show: 300 publications, 150 items on two platforms."""
-    ends = await show(place, 150, every=4, patience=900, seed=2022)
+    ends = await show(place, 150, every=5, patience=1_200, seed=2022)
 
     print(json.dumps(ends))
     assert ends["kills"] >= 10
