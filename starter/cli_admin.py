@@ -498,7 +498,8 @@ def doctor(repair: bool, data: Path | None, as_json: bool) -> None:
     found += in_ledger(settings, cli_doctor.against_checkpoint, watch_of(settings))
     found += in_ledger(settings, cli_doctor.in_blobs, Blobs(settings.data / "blobs"))
     items = in_ledger(settings, cli_doctor.under_way)
-    engine = asyncio.run(_ask_engine(settings, items, repair))
+    matters = in_ledger(settings, cli_doctor.minded)
+    engine = asyncio.run(_ask_engine(settings, items, matters, repair))
     found += engine or []
     if as_json:
         show_json({"ok": not found, "engine": engine is not None, "found": found})
@@ -525,7 +526,10 @@ def _where_it_runs(settings: "Settings") -> "Settings":
 
 
 async def _ask_engine(
-    settings: "Settings", items: list[tuple[str, str, str]], repair: bool
+    settings: "Settings",
+    items: list[tuple[str, str, str]],
+    matters: list[tuple[str, str]],
+    repair: bool,
 ) -> list[dict[str, str]] | None:
     """Return what the engine lacks, or None when it can't be reached."""
     from temporalio.service import RPCError
@@ -536,7 +540,8 @@ async def _ask_engine(
     try:
         client = await connect(_where_it_runs(settings), lazy=True)
         await client.service_client.check_health()
-        return await cli_doctor.in_engine(client, items, repair=repair)
+        found = await cli_doctor.in_engine(client, items, repair=repair)
+        return found + await cli_doctor.matters_in_engine(client, matters, repair=repair)
     except (RPCError, RuntimeError):
         return None
     finally:

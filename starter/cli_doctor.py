@@ -23,6 +23,7 @@ from review.records.checkpoints import (
     Watch,
     is_older,
 )
+from review.records.matters import Incident, MatterOutbox, Order, Violation
 from review.records.tables import (
     Attachment,
     AttachmentOn,
@@ -37,10 +38,11 @@ from review.records.tables import (
 )
 from review.rules.digests import algorithm_of
 from review.rules.errors import NotFoundError
+from review.rules.matters import MatterKind, OrderState
 from review.rules.submissions import text_digest, version_digest
 from review.rules.values import PublicationState, Status, StepState, Verdict
-from workflows.names import submission_workflow_id
-from workflows.nudges import known, nudge
+from workflows.names import matter_workflow_id, submission_workflow_id
+from workflows.nudges import known, nudge, nudge_matter
 
 UNDER_WAY = (
     Status.IN_REVIEW,
@@ -215,6 +217,14 @@ def _nudges(session: Session, now: datetime) -> Iterator[Trouble]:
     )
     for submission_id in session.exec(statement):
         yield trouble("nudge_waits", submission_id)
+    matters = (
+        select(MatterOutbox.kind, MatterOutbox.matter_id)
+        .where(col(MatterOutbox.done_at).is_(None))
+        .where(MatterOutbox.at < now - NUDGED_WITHIN)
+        .distinct()
+    )
+    for kind, matter_id in session.exec(matters):
+        yield trouble("nudge_waits", **{kind: matter_id})
 
 
 def under_way(session: Session) -> list[tuple[str, str, str]]:
@@ -223,6 +233,42 @@ def under_way(session: Session) -> list[tuple[str, str, str]]:
         col(Submission.status).in_(UNDER_WAY)
     )
     return [(str(a), str(b), str(c)) for a, b, c in session.exec(statement)]
+
+
+def minded(session: Session) -> list[tuple[str, str]]:
+    """Return kind and id of every order, incident and case that a workflow should be minding."""
+    proposed = col(Order.state) == OrderState.PROPOSED  # nothing is due before it is issued
+    orders = select(Order.id).where(col(Order.ended_at).is_(None)).where(~proposed)
+    incidents = select(Incident.id).where(col(Incident.ended_at).is_(None))
+    cases = select(Violation.id).where(col(Violation.ended_at).is_(None))
+    return [
+        (str(kind), id_)
+        for kind, statement in (
+            (MatterKind.ORDER, orders),
+            (MatterKind.INCIDENT, incidents),
+            (MatterKind.VIOLATION, cases),
+        )
+        for id_ in session.exec(statement)
+    ]
+
+
+async def matters_in_engine(
+    client: Client, matters: list[tuple[str, str]], *, repair: bool
+) -> list[Trouble]:
+    """Return the orders, incidents and cases that no workflow minds; with `repair`, start it.
+
+    Raises:
+        RPCError, RuntimeError: The engine can't be reached.
+    """
+    found: list[Trouble] = []
+    for kind, matter_id in matters:
+        if await _is_running(client, matter_workflow_id(kind, matter_id)):
+            continue
+        more: dict[str, Any] = {kind: matter_id}
+        if repair:
+            more["repaired"] = await nudge_matter(client, MatterKind(kind), matter_id)
+        found.append(trouble("workflow_missing", **more))
+    return found
 
 
 async def in_engine(
@@ -235,7 +281,7 @@ async def in_engine(
     """
     found: list[Trouble] = []
     for submission_id, category, unit in items:
-        if await _runs(client, submission_id):
+        if await _is_running(client, submission_workflow_id(submission_id)):
             continue
         more: dict[str, Any] = {}
         if repair:
@@ -246,10 +292,9 @@ async def in_engine(
     return found
 
 
-async def _runs(client: Client, submission_id: str) -> bool:
-    handle = client.get_workflow_handle(submission_workflow_id(submission_id))
+async def _is_running(client: Client, workflow_id: str) -> bool:
     try:
-        description = await handle.describe()
+        description = await client.get_workflow_handle(workflow_id).describe()
     except RPCError as error:
         if error.status is RPCStatusCode.NOT_FOUND:
             return False

@@ -7,6 +7,7 @@ from sqlalchemy import func
 from sqlmodel import Session, col, select
 
 from review.acts.item import calendar_in_force
+from review.records.matters import MatterOutbox
 from review.records.people import Person, names
 from review.records.tables import (
     Audit,
@@ -177,6 +178,12 @@ def waiting(session: Session, person: Person, now: datetime) -> Json:
             col(Outbox.done_at).is_(None)
         )
     ).one()
+    others, oldest_other, more_tries = session.exec(
+        select(func.count(), func.min(MatterOutbox.at), func.max(MatterOutbox.attempts)).where(
+            col(MatterOutbox.done_at).is_(None)
+        )
+    ).one()
+    oldest = min(filter(None, (oldest_nudge, oldest_other)), default=None)
     mails, oldest_mail, failed = session.exec(
         select(func.count(), func.min(Notice.not_before), func.max(Notice.attempts))
         .where(col(Notice.mailed_at).is_(None))
@@ -189,7 +196,11 @@ def waiting(session: Session, person: Person, now: datetime) -> Json:
         .limit(1)
     ).first()
     return {
-        "outbox": {"count": nudges, "age": _age(oldest_nudge, now), "attempts": tries or 0},
+        "outbox": {
+            "count": nudges + others,
+            "age": _age(oldest, now),
+            "attempts": max(tries or 0, more_tries or 0),
+        },
         "mail": {"count": mails, "age": _age(oldest_mail, now), "attempts": failed or 0},
         "trace": {"last_at": last_entry, "last": entries or 0},
         "checkpoint": {"at": checkpoint[0], "behind": (entries or 0) - checkpoint[1]}

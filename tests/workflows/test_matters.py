@@ -1,5 +1,6 @@
 """Orders, incidents and cases on the real engine with skipped time: silence decides nothing."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -23,9 +24,10 @@ from review.records.engine import Ledger
 from review.records.matters import Incident, MatterMark, MatterOutbox, Order, Violation
 from review.records.tables import Notice
 from review.rules.matters import MatterKind, MatterPosition
+from starter.cli_doctor import matters_in_engine, minded
 from starter.web.management import acted, opened
 from tests.acting import Course
-from tests.bureau import Bureau
+from tests.bureau import PATIENCE, Bureau
 from workers.relay import GRACE, Relay
 from workflows.names import matter_workflow_id
 
@@ -54,9 +56,18 @@ class Desk(Bureau):
     async def at(self, kind: MatterKind, id_: str) -> MatterPosition:
         """Return where the workflow stands once it has seen everything."""
         await self.until(lambda: not self.owed(id_), "no turn")
-        found = await self.minding(kind, id_).query("status", result_type=MatterPosition)
-        assert isinstance(found, MatterPosition)
-        return found
+        async with asyncio.timeout(PATIENCE):  # the turn's result reaches the workflow a bit later
+            while True:
+                found = await self.minding(kind, id_).query("status", result_type=MatterPosition)
+                assert isinstance(found, MatterPosition)
+                over = {one.mark for one in self.all(MatterMark, matter_id=id_)}
+                if found.state == self.state(kind, id_) and found.next_mark not in over:
+                    return found
+                await asyncio.sleep(0.02)
+
+    def state(self, kind: MatterKind, id_: str) -> str:
+        table = {"supervision": Order, "incident": Incident, "violation": Violation}[kind]
+        return str(self.all(table, id=id_)[0].state)
 
     def owed(self, id_: str) -> list[MatterOutbox]:
         return [one for one in self.all(MatterOutbox, matter_id=id_) if one.done_at is None]
@@ -214,14 +225,33 @@ async def test_relay_starts_what_the_web_could_not(idle_bureau: Bureau):
     bureau.clock.ahead -= GRACE
     async with bureau.worker():
         handle = bureau.client.get_workflow_handle(f"supervision-{answer['id']}")
-        await bureau.until(
-            lambda: not [one for one in rows_of(bureau) if one.done_at is None],
-            "the order is minded by nobody",
-        )
-        assert (await handle.query("status"))["state"] == "issued"
+        async with asyncio.timeout(PATIENCE):
+            while (await handle.query("status"))["state"] != "issued":
+                await asyncio.sleep(0.02)
+        assert [one.reason for one in rows_of(bureau) if one.done_at is not None] == ["issue"]
         await handle.terminate()
 
 
 def rows_of(bureau: Bureau) -> list[MatterOutbox]:
     with bureau.ledger.reading() as session:
         return list(session.exec(select(MatterOutbox)))
+
+
+async def test_lost_workflows_are_found_and_started_again(desk: Desk):
+    """`doctor --repair`: whatever the engine forgot can be told from the ledger."""
+    order = await desk.open(MatterKind.ORDER, "chief", NewOrder(unit="fire", subject=SUBJECT))
+    case = await desk.open(
+        MatterKind.VIOLATION, "chief", NewViolation(kind=6, unit="fire", subject=SUBJECT)
+    )
+    await desk.at(MatterKind.ORDER, order)
+    await desk.minding(MatterKind.ORDER, order).terminate()
+    with desk.ledger.reading() as session:
+        matters = minded(session)
+    assert set(matters) == {("supervision", order), ("violation", case)}
+
+    found = await matters_in_engine(desk.client, matters, repair=False)
+
+    assert found == [{"what": "workflow_missing", "submission": "", "supervision": order}]
+    mended = await matters_in_engine(desk.client, matters, repair=True)
+    assert mended[0]["repaired"] == "True"
+    assert await matters_in_engine(desk.client, matters, repair=False) == []
