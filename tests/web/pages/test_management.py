@@ -4,9 +4,20 @@ import re
 from datetime import timedelta
 
 import httpx
+import pytest
 
+from review.acts import incidents, supervising, violations
 from review.records.access import issue_token
 from review.records.matters import Order
+from review.rules.matters import (
+    KINDS,
+    IncidentKind,
+    IncidentState,
+    OrderState,
+    ViolationResult,
+    ViolationState,
+)
+from review.texts import LANGUAGES, catalogue
 from tests.acting import Course
 from tests.acts.test_matters import Office
 from tests.web.pages.conftest import words_of
@@ -179,3 +190,45 @@ async def test_lists_go_on_where_a_page_ends(browser, quick_ledger, course):
     more = re.search(r'href="(/orders\?after=[^"]+)"', page)
     assert more and page.count("/orders/0") == 50
     assert (await browser("chief").see(more[1])).count("/orders/0") == 1
+
+
+async def test_proposal_of_the_system_says_why_in_words(browser, course):
+    course.turn()
+    for _ in range(40):
+        course.wait(hours=4)
+    chief = browser("chief")
+
+    path = ADDRESS.search(await chief.see("/orders"))
+    words = words_of(await chief.see(path[0]))
+
+    assert "稿件逾期，最后一次升级后仍未办理 · 自审" in words and "系统建议" in words
+    fields = form_of(await chief.see(path[0]), "issue") | {"subject": "尽快办理自审"}
+    assert (await chief.send(f"{path[0]}/acts", **fields)).status_code == 303
+    assert "督办〔2026〕1号" in words_of(await chief.see(path[0]))
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_code_of_a_matter_has_its_words(language):
+    known = catalogue(language)
+    codes = [
+        *(f"order_state.{one}" for one in OrderState),
+        *(f"incident_state.{one}" for one in IncidentState),
+        *(f"violation_state.{one}" for one in ViolationState),
+        *(f"violation_kind.{one}" for one in KINDS),
+        *(f"violation_result.{one}" for one in ViolationResult),
+        *(f"incident_kind.{one}" for one in IncidentKind),
+        *(f"matter_cause.{one}" for one in (
+            "overdue", "stale", "person", "order", "expired", "drift", "uncovered",
+        )),
+        *(
+            f"{kind}_{act}"
+            for kind, module in (
+                ("event.supervision", supervising), ("event.incident", incidents),
+                ("event.violation", violations),
+            )
+            for act in module.TERMS
+        ),
+        *(f"matter_event.{act}" for m in (supervising, incidents, violations) for act in m.TERMS),
+    ]  # fmt: skip
+
+    assert [code for code in codes if code not in known] == []
