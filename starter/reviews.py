@@ -37,6 +37,7 @@ from review.acts import (
     reading,
     screening,
     showing,
+    statistics,
     submitting,
     upkeep,
     verifying,
@@ -598,7 +599,7 @@ class Reviews:
     async def statistics(
         self, person: Person, from_: datetime | None, to: datetime | None, by: str
     ) -> Json:
-        return await self._read(reading.statistics, person, from_, to, by, self._clock())
+        return await self._read(statistics.statistics, person, from_, to, by, self._clock())
 
     async def channels(self, person: Person) -> list[Json]:
         return await self._read(reading.channels)

@@ -71,8 +71,9 @@ def decide(
     if person.id in excluded or (able.acting_for or "") in excluded:
         raise RefusedError("separation_of_duties", step=step.key)
     check_verdict(item.case, step, request, item.policy)
+    ignored = 0
     if request.verdict in (Verdict.APPROVE, Verdict.APPROVE_WITH_CHANGES):
-        require_no_open(session, item, step.proof, request.findings_seen, now)
+        ignored = require_no_open(session, item, step.proof, request.findings_seen, now)
     decision = _record(session, person, item, step, request, able, decision_id, way_in, now)
     decision.request_hash = hash_
     _take_effect(session, person, item, step, decision, request, now)
@@ -91,6 +92,7 @@ def decide(
         reason_code=request.reason_code,
         grant=able.grant_id,
         why=able.why,
+        ignored=ignored,
     )
     decision.answer = {
         "decision_id": decision.id,

@@ -1,6 +1,6 @@
-"""Lists, inbox, board and statistics, straight from the ledger: people read their own writes."""
+"""Lists, inbox and board, straight from the ledger: people read their own writes."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import and_, bindparam, case, exists, func, or_
@@ -8,6 +8,7 @@ from sqlalchemy import select as columns
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
+from review.acts.counting import condition
 from review.acts.showing import shown_moment
 from review.acts.visibility import visible
 from review.records.people import Person, names
@@ -24,8 +25,8 @@ from review.records.tables import (
     Unit,
     table_of,
 )
-from review.rules.errors import MalformedError, NotAllowedError
-from review.rules.values import PublicationState, Role, Status, StepState, Verdict
+from review.rules.errors import NotAllowedError
+from review.rules.values import PublicationState, Role, Status, StepState
 
 Json = dict[str, Any]
 OVERSEERS = {
@@ -116,7 +117,7 @@ def matching(session: Session, person: Person, filters: Json, now: datetime) -> 
     Args:
         filters: status, category, kind, unit, overdue, running, step (open now), due_by (an open
             step is due by then and not late yet), published_since, trouble (with a channel), mine,
-            handled, told, q, from, to; all optional.
+            handled, told, q, from, to, counted (as what statistics count it); all optional.
     """
     found: list[Any] = [visible(session, person, now)]
     for name, column in (
@@ -159,7 +160,9 @@ def matching(session: Session, person: Person, filters: Json, now: datetime) -> 
     if filters.get("from"):
         found.append(col(Submission.submitted_at) >= filters["from"])
     if filters.get("to"):
-        found.append(col(Submission.submitted_at) <= filters["to"])
+        found.append(col(Submission.submitted_at) < filters["to"])
+    if filters.get("counted"):
+        found.append(condition(filters["counted"]))
     return found
 
 
@@ -330,67 +333,6 @@ def _open_block() -> list[Any]:
 
 def _first(at: Any) -> str | None:
     return at.isoformat() if isinstance(at, datetime) else at
-
-
-def statistics(
-    session: Session,
-    person: Person,
-    from_: datetime | None,
-    to: datetime | None,
-    by: str,
-    now: datetime,
-) -> Json:
-    """Return how many items came in, were adopted, returned and late, by one dimension (R5.2-3)."""
-    columns: dict[str, Any] = {
-        "unit": Submission.unit_id,
-        "kind": Submission.kind,
-        "category": Submission.category,
-        "status": Submission.status,
-    }
-    if by not in columns:
-        raise MalformedError(errors=[{"field": "by", "message": "unknown_value", "value": by}])
-    to = to or now
-    from_ = from_ or to - timedelta(days=31)
-    returned = select(Decision.submission_id).where(Decision.verdict == Verdict.RETURN).distinct()
-    ignored = (
-        select(FindingRow.submission_id, func.count().label("number"))
-        .where(col(FindingRow.ignored_at).is_not(None))
-        .group_by(col(FindingRow.submission_id))
-        .subquery()
-    )
-    adopted = col(Submission.published_at).is_not(None)
-    rows = session.exec(
-        select(  # type: ignore[call-overload]
-            columns[by],
-            func.count(),
-            func.sum(case((adopted, 1), else_=0)),
-            func.sum(case((col(Submission.id).in_(returned), 1), else_=0)),
-            func.sum(case((col(Submission.overdue_at).is_not(None), 1), else_=0)),
-            func.sum(case((col(Submission.status) == Status.RETRACTED, 1), else_=0)),
-            func.sum(
-                case((col(Submission.source_type).in_(["repost", "unified_release"]), 1), else_=0)
-            ),
-            func.sum(func.coalesce(ignored.c.number, 0)),
-        )
-        .join(ignored, ignored.c.submission_id == col(Submission.id), isouter=True)
-        .where(visible(session, person, now))
-        .where(Submission.submitted_at >= from_)
-        .where(Submission.submitted_at <= to)
-        .group_by(columns[by])
-        .order_by(columns[by])
-    ).all()
-    fields = (
-        "submitted", "adopted", "returned", "overdue", "retracted", "reposts", "ignored_warnings"
-    )  # fmt: skip
-    return {
-        "from": shown_moment(from_),
-        "to": shown_moment(to),
-        "by": by,
-        "rows": [
-            {by: key, **{f: int(v or 0) for f, v in zip(fields, values, strict=True)}}
-            for key, *values in rows
-        ],
-    }
 
 
 def channels(session: Session) -> list[Json]:

@@ -429,16 +429,19 @@ def screen_again(session: Session, item: Item, version: Version, now: datetime) 
 
 def require_no_open(
     session: Session, item: Item, proof: int, seen: Iterable[str], now: datetime
-) -> None:
+) -> int:
     """Let an approval through when nothing blocks it and every warning was seen.
 
     Warnings that were seen and let pass are kept as ignored (feature 44).
+
+    Returns:
+        How many warnings were let pass for the first time.
 
     Raises:
         RefusedError: findings_open, with the findings that are to be fixed, waived or seen.
     """
     if not item.row.findings:
-        return
+        return 0
     rows = rows_of(session, item.row)
     by_id: dict[str, FindingRow] = {one.finding_id: one for one in rows}
     judged = [
@@ -456,11 +459,11 @@ def require_no_open(
             blocking=[one.id for one in found.blocking],
             unseen=[one.id for one in found.unseen],
         )
-    for one in found.ignored:
-        row = by_id[one.id]
-        if row.ignored_at is None:
-            row.ignored_at = now
-            session.add(row)
+    fresh = [row for one in found.ignored if (row := by_id[one.id]).ignored_at is None]
+    for row in fresh:
+        row.ignored_at = now
+        session.add(row)
+    return len(fresh)
 
 
 # --- the last door --------------------------------------------------------------------------------

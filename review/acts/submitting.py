@@ -111,7 +111,11 @@ def submit(
         item.add_step(planned, 1)
     if draft.incident:
         link(session, draft.incident, row, now)
-    item.trace("submitted", now, person, role=Role.INFO_OFFICER, way_in=way_in, profile=row.profile)
+    # what statistics count by, so that the trace alone gives the same tables (R5.2-3)
+    item.trace(
+        "submitted", now, person, role=Role.INFO_OFFICER, way_in=way_in, profile=row.profile,
+        unit=unit_id, kind=str(row.kind), category=str(row.category), source=row.source_type,
+    )  # fmt: skip
     session.flush()
     return {
         "id": row.id,

@@ -367,8 +367,9 @@ def _fire_item(item: Item, milestone: MilestoneRow, calendar: Calendar, now: dat
         case "go_live":
             return
     notices.tell(session, item, tell, kind, milestone.mark, now, **shown)
+    late = {"late": True} if milestone.shown.get("late") else {}
     item.trace(f"milestone_{kind}", now, nudge=False, mark=milestone.mark,
-               at=milestone.at.isoformat())  # fmt: skip
+               at=milestone.at.isoformat(), **late)  # fmt: skip
 
 
 def _still_out(item: Item, channels: list[str]) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlmodel import col, select
 
-from review.acts import lists, reading
+from review.acts import lists, reading, statistics
 from review.acts.publishing import claim, refuse
 from review.acts.screening import check, rows_of
 from review.records.engine import Ledger
@@ -97,14 +97,11 @@ def test_every_reviewer_ticks_each_warning_and_those_let_pass_are_counted(ledger
 
     with ledger.reading() as session:
         chief = who(session, "chief")
-        counted = reading.statistics(session, chief, None, course.now, "unit", course.now)
+        counted = statistics.statistics(session, chief, None, None, "unit", course.now)
         board = reading.board(session, chief, course.now)
-    assert counted["rows"] == [
-        {
-            "unit": "afforest", "submitted": 1, "adopted": 0, "returned": 0, "overdue": 0,
-            "retracted": 0, "reposts": 0, "ignored_warnings": 1,
-        }
-    ]  # fmt: skip
+    (row,) = counted["rows"]
+    assert row["unit"] == "afforest" and row["submitted"] == row["ignored"] == 1
+    assert row["ignored_warnings"] == 1
     assert board["findings"] == {"blocking": 0, "ignored_warnings": 1}
 
 

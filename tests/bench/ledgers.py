@@ -8,7 +8,7 @@ only the engine reads (milestones, nudges) and what near repeats are found by st
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -191,10 +191,14 @@ def _hash(row: Row) -> str:
 
 
 def _write(ledger: Ledger, made: list[Rows]) -> None:
+    _write_tables(ledger, (*(str(table.__tablename__) for table in COPIED), "audit"), made)
+
+
+def _write_tables(ledger: Ledger, names: Iterable[str], made: list[Rows]) -> None:
     """Write a batch of submissions past the models, straight by the driver."""
     with ledger.writing() as session:
         cursor: Any = session.connection().connection.cursor()
-        for name in (*(str(table.__tablename__) for table in COPIED), "audit"):
+        for name in names:
             rows = [row for one in made for row in one[name]]
             if not rows:
                 continue

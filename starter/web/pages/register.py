@@ -20,6 +20,7 @@ from review.ids import new_id
 from review.records.people import Person
 from review.requests import ActRequest
 from review.rules.errors import MalformedError, NotFoundError, RuleError
+from review.rules.statistics import MEASURES
 from review.rules.values import Category, Kind, Status
 from review.texts import text
 from starter.reviews import Reviews
@@ -58,8 +59,10 @@ CLOSED: dict[str, set[Any]] = {
     "category": set(Category),
     "kind": set(Kind),
     "show": set(SHOWS),
+    "counted": set(MEASURES),
 }
-NAMES = ("show", "status", "category", "kind", "unit", "step", "q", "from", "to")
+NAMES = ("show", "status", "category", "kind", "unit", "step", "q", "from", "to", "counted")
+PLAIN = ("status", "category", "kind", "unit", "step", "q", "counted")
 LONGEST = 100  # characters of a filter
 ACTS = ("urge", "reassign", "set_deadline")
 
@@ -105,7 +108,7 @@ def filters_of(chosen: dict[str, str], now: datetime) -> Json:
         "published": {"published_since": begins},
         "trouble": {"trouble": True},
     }
-    plain = {name: chosen.get(name) for name in ("status", "category", "kind", "unit", "step", "q")}
+    plain = {name: chosen.get(name) for name in PLAIN}
     return {
         **plain,
         **shows.get(chosen.get("show", ""), {}),
