@@ -11,6 +11,7 @@ from starter import cli_admin, cli_audit, cli_backup, cli_matters, cli_people
 from starter.cli_output import (
     NOT_FOUND,
     OUTSIDE,
+    REFUSED,
     USAGE,
     CommandError,
     cell,
@@ -570,17 +571,37 @@ def board(
 def stats(
     from_: Annotated[str | None, typer.Option("--from", help="A day, included.")] = None,
     to: Annotated[str | None, typer.Option(help="A day, included.")] = None,
-    by: Annotated[str | None, typer.Option(help="unit, category, kind, channel …")] = None,
+    by: Annotated[
+        str | None, typer.Option(help="unit, kind, category, month; several with commas.")
+    ] = None,
+    trace: Annotated[
+        bool, typer.Option("--trace", help="Recompute from the trace alone and compare.")
+    ] = False,
     token: TokenOption = None,
     url: UrlOption = None,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Count what was submitted, published and late.
+    """Count what was submitted, adopted, returned and late.
+
+    With --trace, exit code 1 when the ledger says otherwise than the trace.
 
     Example: sanshen stats --from 2026-11-01 --to 2026-11-30 --by unit
     """
-    show(client(token, url, data).get("/statistics", to=to, by=by, **{"from": from_}), as_json)
+    web = client(token, url, data)
+    if trace:
+        found = web.get("/statistics/compare", to=to, **{"from": from_})
+        show(found, as_json)
+        raise typer.Exit(0 if found["ok"] else REFUSED)
+    found = web.get("/statistics", to=to, by=by, **{"from": from_})
+    if as_json:
+        show_json(found)
+        return
+    found["rows"] = [
+        {k: v for k, v in row.items() if k not in ("original", "first_pass", "ignored")}
+        for row in found["rows"]
+    ]
+    facts(found, ("from", "to", "rows", "units_with_nothing", "steps", "reasons", "reviewers"))
 
 
 @app.command()

@@ -601,6 +601,11 @@ class Reviews:
     ) -> Json:
         return await self._read(statistics.statistics, person, from_, to, by, self._clock())
 
+    async def compare_statistics(
+        self, person: Person, from_: datetime | None, to: datetime | None
+    ) -> Json:
+        return await self._read(statistics.compared, person, from_, to, self._clock())
+
     async def channels(self, person: Person) -> list[Json]:
         return await self._read(reading.channels)
 

@@ -30,11 +30,13 @@ from review.records.tables import (
     table_of,
 )
 from review.rules import statistics as rules
-from review.rules.errors import MalformedError
+from review.rules.errors import MalformedError, NotAllowedError
 from review.rules.statistics import DIMENSIONS, Deed, Fact, Retelling
+from review.rules.values import Role
 
 Json = dict[str, Any]
 A_MONTH = timedelta(days=31)
+COMPARE = {Role.AUDITOR, Role.SUPERVISOR, Role.CENTER_CHIEF}
 BY = (*DIMENSIONS, "status")
 _ITEM = table_of(Submission).c
 
@@ -200,6 +202,20 @@ def retold(session: Session, from_: datetime, to: datetime, zone: ZoneInfo = ZON
                 retelling.begin(row.chain, row.at, row.data)
             retelling.tell(row.chain, row.at, row.event, row.person_id, row.data)
     return retelling
+
+
+def compared(
+    session: Session, person: Person, from_: datetime | None, to: datetime | None, now: datetime
+) -> Json:
+    """Compare a period for those who may read the whole trace.
+
+    Raises:
+        NotAllowedError: Whoever may not.
+    """
+    if not {held.role for held in person.roles} & COMPARE:
+        raise NotAllowedError
+    to = to or today(now)[1]
+    return compare(session, from_ or to - A_MONTH, to)
 
 
 def compare(session: Session, from_: datetime, to: datetime) -> Json:

@@ -1,8 +1,8 @@
 """What waits, how things stand, and the proof that nothing was changed; and the check of a text."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Query, Request
 from pydantic import AwareDatetime, Field
 
 from review import requests
@@ -84,11 +84,23 @@ async def statistics(
     reviews: ReviewsDep,
     from_: FromQuery = None,
     to: ToQuery = None,
-    by: Literal["unit", "kind", "category", "status"] = "unit",
+    by: Annotated[str, Query(max_length=60)] = "unit",
 ) -> Answer:
-    """Count what was submitted, published and late between two days (R5.2-3)."""
+    """Count what was submitted, adopted, returned and late between two days (R5.2-3).
+
+    `by` names dimensions, several with commas between: unit, kind, category, month, status.
+    """
     start, end = moment_of(from_, "from"), moment_of(to, "to", end=True)
     return Answer(await reviews.statistics(caller.person, start, end, by))
+
+
+@router.get("/statistics/compare", responses=refusals(*READS))
+async def compare_statistics(
+    caller: CallerDep, reviews: ReviewsDep, from_: FromQuery = None, to: ToQuery = None
+) -> Answer:
+    """Recompute a period's facts from the trace alone; says which items the ledger tells apart."""
+    start, end = moment_of(from_, "from"), moment_of(to, "to", end=True)
+    return Answer(await reviews.compare_statistics(caller.person, start, end))
 
 
 @router.get("/channels", responses=refusals(*READS))

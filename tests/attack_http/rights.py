@@ -37,6 +37,7 @@ OVERSEERS = frozenset({
     R.DUTY_OFFICER,
 })  # fmt: skip
 READS_TRACE = frozenset({R.AUDITOR, R.SUPERVISOR, R.CENTER_CHIEF, R.SECURITY_ADMIN})
+COMPARES = READS_TRACE - {R.SECURITY_ADMIN}
 READS_ROSTER = frozenset({R.SECURITY_ADMIN, R.SYSADMIN, R.AUDITOR})
 TENDS = READS_TRACE | {R.SYSADMIN}
 SECURITY = frozenset({R.SECURITY_ADMIN})
@@ -175,6 +176,9 @@ GETS: dict[str, Rule] = {
     SUB: some(EVERY),
     "/api/v1/inbox": some(EVERY),
     "/api/v1/statistics": some(EVERY),
+    "/api/v1/statistics/compare": some(COMPARES),
+    "/statistics": some(EVERY),
+    "/statistics/chart.svg": some(EVERY),
     "/api/v1/channels": some(EVERY),
     "/api/v1/me": some(EVERY),
     "/api/v1/board": some(OVERSEERS),

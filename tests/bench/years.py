@@ -181,7 +181,7 @@ def _returned(course: Course, chance: random.Random, step: str = "unit_review") 
     )
     course.turn()
     course.wait(hours=1)
-    course.edit(course.author, body="11月18日，现场推进会召开。4个市作了交流发言。")
+    course.edit(course.author, body="现场推进会召开。4个市作了交流发言。")
     _through(course, chance)
 
 
@@ -210,7 +210,7 @@ def _corrected(course: Course, chance: random.Random) -> None:
     course.wait(hours=3)
     course.act(
         "editor_a", "correct", reason="数据有误", base_digest=course.row().digest,
-        body="11月18日，现场推进会召开。5个市作了交流发言。",
+        body="现场推进会召开。5个市作了交流发言。",
     )  # fmt: skip
     _through(course, chance)
 
@@ -263,12 +263,11 @@ def copied(model: Model, number: str, days_back: int, people: Mapping[str, str])
         days_back: Whole weeks, so that working days stay working days.
         people: What stands for whom: units, people, grants.
     """
-    ids = dict(people)
+    ids: dict[str, str] = {}
     back = timedelta(days=days_back)
 
     def word(value: str) -> str:
-        if value in ids:
-            return ids[value]
+        value = ":".join(people.get(part, part) for part in value.split(":"))
         value = ID.sub(lambda found: ids.setdefault(found[0], new_id()), value)
         return DAY.sub(lambda found: str(date.fromisoformat(found[0]) - back), value)
 

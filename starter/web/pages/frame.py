@@ -40,6 +40,7 @@ NAVIGATION: list[Place] = [
     Place("/board", N_("督办台"), tuple(sorted(OVERSEERS))),
     Place("/items", N_("全部稿件"), tuple(sorted(OVERSEERS))),
     Place("/orders", N_("督办与事件"), MANAGED),
+    Place("/statistics", N_("统计"), tuple(sorted(OVERSEERS))),
     Place("/rules", N_("规则")),
     Place("/delegations", N_("委托")),
     Place("/admin", N_("管理"), ("security_admin", "sysadmin", "auditor")),

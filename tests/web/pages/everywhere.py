@@ -20,6 +20,7 @@ NO_PAGES = (  # what answers a GET with something else than a page of ours
     "/sign-in/oidc",
     "/sign-in/oidc/callback",
     "/static/{path:path}",
+    "/statistics/chart.svg",
 )
 TITLE = "全省秋季林草种苗质量抽检工作启动"
 CHANGED = "11月18日，全省秋冬季造林绿化现场推进会召开，会场气氛热烈。3个市作了交流发言。"
@@ -134,7 +135,7 @@ def tour(course: Course) -> tuple[Seen, ...]:
         ),
         "leader_eco": ("/",),
         "bureau_chief": ("/", "/board"),
-        "supervisor_a": ("/board", "/items", "/items?show=overdue"),
+        "supervisor_a": ("/board", "/items", "/items?show=overdue", "/statistics"),
         "reviewer_b": ("/", "/rules"),
         "security": ("/admin", "/admin/people", "/rules/changes"),
         "auditor_a": ("/admin", "/admin/audit"),
