@@ -366,7 +366,7 @@ def _fire_item(item: Item, milestone: MilestoneRow, calendar: Calendar, now: dat
             tell = unit + supervisors
         case "go_live":
             return
-    notices.tell(session, item, tell, kind, milestone.mark, now, **_codes(milestone))
+    notices.tell(session, item, tell, kind, milestone.mark, now, **shown)
     late: dict[str, Any] = {"late": True} if milestone.shown.get("late") else {}
     item.trace(f"milestone_{kind}", now, nudge=False, mark=milestone.mark,
                at=milestone.at.isoformat(), **late)  # fmt: skip
