@@ -130,7 +130,7 @@ def _raw(session: Session, table: Any, condition: str, given: Row) -> list[Row]:
     names = [column.name for column in table.__table__.columns]
     as_text = "::text" if session.get_bind().dialect.name == "postgresql" else ""
     columns = ", ".join(f'"{name}"{as_text} AS "{name}"' for name in names)
-    order = "ORDER BY n" if table is Audit else ""
+    order = 'ORDER BY "audit"."n"' if table is Audit else ""  # the number, not its text
     statement = text(f'SELECT {columns} FROM "{table.__tablename__}" WHERE {condition} {order}')
     return [dict(row) for row in session.execute(statement, given).mappings()]
 
