@@ -1,29 +1,56 @@
-"""Deliver notices: from rows of the ledger to people's mailboxes, never in a review's way."""
+"""Deliver notices: from rows of the ledger to people's mailboxes, never in a review's way.
 
-import asyncio
-from collections.abc import Callable
+A letter is claimed for a while, sent, and what became of it is written down. A worker that dies in
+between leaves it to the next one once the claim has run out: at most one more copy, with the same
+Message-ID.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from email.header import Header
 from email.message import Message
-from email.mime.text import MIMEText
-from typing import Any
-from zoneinfo import ZoneInfo
+from typing import TypeVar
 
 import structlog
 from sqlmodel import Session, col, select
+from sqlmodel.sql.expression import SelectOfScalar
 
-from activities.mailbox import Mailbox
+from activities.letters import Letters, Told
+from activities.mailbox import Mailbox, Outcome
+from review.acts.item import calendar_in_force
+from review.ids import new_id
 from review.records.engine import Ledger
-from review.records.tables import Notice, PersonRow, Submission
-from review.rules.values import Category
-from review.texts import text
+from review.records.letters import LetterTry
+from review.records.tables import Notice, PersonRow, Step, Submission, Unit
+from review.rules.calendar import Calendar
+from review.rules.errors import NotFoundError
+from review.rules.values import StepState
 
 log = structlog.get_logger()
 
-BATCH = 100
+SEEN = 500  # notices that are looked at together, so that what piled up can be told as one
+CLAIM = timedelta(minutes=5)  # longer than a batch takes
 FIRST_RETRY = timedelta(seconds=5)
 LAST_RETRY = timedelta(minutes=10)
-ZONE = ZoneInfo("Asia/Shanghai")
+LAST_REST = timedelta(minutes=1)
+REFUSED_RETRY = timedelta(days=1)  # an address is mended by people
+GIVEN_UP = timedelta(days=7)
+# From then on a notice belongs to what piled up: a mail server was away, or takes nothing.
+PILED_UP = timedelta(minutes=10)
+DIGEST_FROM = 4  # letters for one person that become one
+OF_A_STEP = ("asked", "remind", "overdue", "escalated", "urge", "nobody")  # over when it is decided
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """One letter to send: a notice, or several that piled up for one person."""
+
+    told: tuple[Told, ...]
+    address: str
+
+    @property
+    def ids(self) -> list[str]:
+        return [one.notice.id for one in self.told]
 
 
 class Notifier:
@@ -42,119 +69,209 @@ class Notifier:
         self._ledger = ledger
         self._mailbox = mailbox
         self._clock = clock
-        self._public_url = public_url
-        self._sender = sender
-        self._language = language
+        self._letters = Letters(public_url, sender, language)
+        self._failures = 0  # rounds in a row in which nothing went out
+        self._rest_until: datetime | None = None
+
+    @property
+    def batch(self) -> int:
+        """How many letters a full batch has."""
+        return self._mailbox.batch
 
     async def deliver(self) -> int:
-        """Deliver a batch of notices; returns how many reached a mailbox."""
-        waiting = await self._ledger.read(_waiting, self._clock())
-        if not waiting:
+        """Deliver a batch of letters; returns how many went out."""
+        now = self._clock()
+        if self._rest_until is not None and now < self._rest_until:
             return 0
-        sent, failed = await asyncio.to_thread(self._send, waiting)
-        await self._ledger.run(_record, sent, failed, self._clock())
-        if failed:
-            log.warning("notices_failed", count=len(failed))
-        return len(sent)
+        if not await self._ledger.read(_anything, now):
+            return 0
+        claimed, calendar = await self._ledger.run(
+            _claim, now, self._mailbox.batch, self._mailbox.needs_address
+        )
+        letters = [self.letter(one.told, calendar, now) for one in claimed]
+        told = sent = 0
+        last = Outcome("sent")
+        async for outcomes in self._mailbox.send(letters):
+            batch = list(zip(claimed[told:], outcomes, strict=False))
+            await self._ledger.run(_record, batch, self._clock())
+            told, last = told + len(outcomes), outcomes[-1]
+            sent += sum(one.state == "sent" for one in outcomes)
+        # The server was lost on the way: the rest were not tried, and need not wait for the claim.
+        if left := [id_ for one in claimed[told:] for id_ in one.ids]:
+            await self._ledger.run(_let_go, left, self._clock())
+        if sent < len(claimed):
+            log.warning("notices_failed", count=len(claimed) - sent)
+        self._rest(self._clock(), is_away=last.state == "away")
+        return sent
 
-    def _send(
-        self, waiting: list[tuple[Notice, PersonRow, Submission | None]]
-    ) -> tuple[list[str], dict[str, str]]:
-        """Send letters, off the event loop; returns which were taken, and why others weren't."""
-        sent: list[str] = []
-        failed: dict[str, str] = {}
-        for notice, person, row in waiting:
-            try:
-                self._mailbox.send(self.letter(notice, person, row))
-            except OSError as error:
-                failed[notice.id] = type(error).__name__
-            else:
-                sent.append(notice.id)
-        return sent, failed
+    def _rest(self, now: datetime, *, is_away: bool) -> None:
+        """Ask a server that is away less often, so that its queue is not tried letter by letter."""
+        self._failures = self._failures + 1 if is_away else 0
+        wait = min(FIRST_RETRY * 2 ** min(self._failures - 1, 10), LAST_REST) if is_away else None
+        self._rest_until = now + wait if wait else None
 
-    def letter(self, notice: Notice, person: PersonRow, row: Submission | None) -> Message:
-        """Return the mail of a notice; C and D show number and category alone.
-
-        The older classes of the standard library: six times as fast as EmailMessage, which was a
-        seventh of all that the worker did.
-        """
-        shown = {
-            **(self._matter(notice) if "matter" in notice.shown else self._about(row)),
-            "step": text(f"step.{notice.shown.get('step', '')}", self._language),
-            "due": _local(notice.shown.get("due_at")),
-            "times": notice.shown.get("times", ""),
-            "name": person.name,
-            "rules": ", ".join(notice.shown.get("rules", ())),
-        }
-        why, _, of = notice.why.partition(":")
-        subject = text(f"notice.{notice.kind}.subject", self._language, **shown)
-        body = text(f"notice.{notice.kind}.body", self._language, **shown)
-        reason = text(f"notice.why.{why}", self._language, of=of)
-        content = f"{person.name}：\n\n{body}\n{reason}\n\n{shown['url']}\n"
-        message = MIMEText(content, "plain", "utf-8")
-        message["Message-ID"] = f"<{notice.id}@sanshen>"
-        if row is not None:
-            message["In-Reply-To"] = message["References"] = f"<item-{row.id}@sanshen>"
-        message["From"] = _header(self._sender)
-        message["To"] = _header(person.email or f"{person.username}@localhost")
-        message["Subject"] = _header(subject)
-        return message
-
-    def _matter(self, notice: Notice) -> dict[str, str]:
-        """Return what may be said of an order, an incident or a case: its number, no subject."""
-        return {
-            "number": str(notice.shown.get("number", "")),
-            "title": "",
-            "category": "",
-            "url": f"{self._public_url}/{notice.shown['matter']}",
-        }
-
-    def _about(self, row: Submission | None) -> dict[str, str]:
-        """Return what may be said of an item; C and D show number and category alone."""
-        if row is None:
-            return {"number": "", "title": "", "category": "", "url": self._public_url}
-        name = text(f"category.{row.category}", self._language)
-        grave = row.category in (Category.EMERGENCY, Category.PUBLIC_OPINION)
-        return {
-            "number": row.number,
-            "title": name if grave else row.title,
-            "category": name,
-            "url": f"{self._public_url}/items/{row.id}",
-        }
+    def letter(self, told: Sequence[Told], calendar: Calendar | None, now: datetime) -> Message:
+        """Return the letter of one notice, or of several that piled up."""
+        if len(told) == 1:
+            return self._letters.one(told[0], calendar, now)
+        return self._letters.digest(told, calendar, now)
 
 
-def _header(value: str) -> str:
-    """Return a header's value; other people's text can't begin a header of its own."""
-    line = " ".join(value.split())
-    return line if line.isascii() else Header(line, "utf-8").encode()
+def told_of(session: Session, notices: Iterable[Notice]) -> list[Told]:
+    """Return notices with what their letters say."""
+    rows = list(notices)
+    people = _by_id(session, PersonRow, {one.person_id for one in rows} | set(map(_of, rows)))
+    items = _by_id(session, Submission, {one.submission_id for one in rows})
+    steps = _by_id(session, Step, {one.step_id for one in rows})
+    units = _by_id(session, Unit, {one.unit_id for one in items.values()})
+    told = []
+    for notice in rows:
+        item, of = items.get(notice.submission_id), people.get(_of(notice))
+        unit = units.get(item.unit_id) if item else None
+        told.append(
+            Told(
+                notice=notice, person=people[notice.person_id], submission=item,
+                step=steps.get(notice.step_id), unit_name=unit.name if unit else "",
+                of=of.name if of else "",
+            )
+        )  # fmt: skip
+    return told
 
 
-def _local(moment: Any) -> str:
-    if not moment:
-        return ""
-    return datetime.fromisoformat(str(moment)).astimezone(ZONE).strftime("%Y年%m月%d日 %H:%M")
+def _of(notice: Notice) -> str:
+    """Return the id of the person whom somebody acts for."""
+    why, _, of = notice.why.partition(":")
+    return of if why == "delegation" else ""
 
 
-def _waiting(session: Session, now: datetime) -> list[tuple[Notice, PersonRow, Submission | None]]:
-    rows = session.exec(
-        select(Notice, PersonRow, Submission)
-        .join(PersonRow, col(PersonRow.id) == col(Notice.person_id))
-        .join(Submission, col(Submission.id) == col(Notice.submission_id), isouter=True)
+Row = TypeVar("Row", PersonRow, Submission, Step, Unit)
+
+
+def _by_id(session: Session, table: type[Row], ids: set[str]) -> dict[str, Row]:
+    wanted = ids - {""}
+    if not wanted:
+        return {}
+    return {row.id: row for row in session.exec(select(table).where(col(table.id).in_(wanted)))}
+
+
+def _anything(session: Session, now: datetime) -> bool:
+    return session.exec(_due(now).limit(1)).first() is not None
+
+
+def _due(now: datetime) -> SelectOfScalar[Notice]:
+    return (
+        select(Notice)
         .where(col(Notice.mailed_at).is_(None))
         .where(Notice.next_try_at <= now)
-        .order_by(col(Notice.next_try_at))
-        .limit(BATCH)
-    ).all()
-    return [(notice, person, row) for notice, person, row in rows]
+        .order_by(col(Notice.next_try_at), col(Notice.id))
+    )
 
 
-def _record(session: Session, sent: list[str], failed: dict[str, str], now: datetime) -> None:
-    for notice in session.exec(select(Notice).where(col(Notice.id).in_([*sent, *failed]))):
-        notice.attempts += 1
-        if notice.id in failed:
-            notice.error = failed[notice.id]
-            wait = min(FIRST_RETRY * 2 ** min(notice.attempts - 1, 10), LAST_RETRY)
-            notice.next_try_at = now + wait
+def _claim(
+    session: Session, now: datetime, most: int, needs_address: bool
+) -> tuple[list[Claimed], Calendar | None]:
+    """Take letters for ourselves; close notices that need none any more."""
+    due = session.exec(_due(now).limit(SEEN).with_for_update(skip_locked=True)).all()
+    by_person: dict[str, list[Told]] = {}
+    for told in told_of(session, due):
+        if needs_address and not told.person.email:
+            _close(session, told.notice, "no_address", now)
+        elif _is_over(told, now):
+            _close(session, told.notice, "over", now)
+        elif told.notice.at < now - GIVEN_UP:
+            _close(session, told.notice, "given_up", now)
         else:
-            notice.mailed_at, notice.error = now, ""
+            by_person.setdefault(told.person.id, []).append(told)
+    claimed: list[Claimed] = []
+    for all_told in by_person.values():
+        kept = _latest(session, all_told, now)
+        piled = sum(_piled_up(one.notice, now) for one in kept)
+        groups = [tuple(kept)] if piled >= DIGEST_FROM else [(one,) for one in kept]
+        claimed += [Claimed(group, group[0].person.email or "") for group in groups]
+    claimed = sorted(claimed, key=lambda one: one.told[0].notice.next_try_at)[:most]
+    for one in claimed:
+        for told in one.told:
+            told.notice.attempts += 1
+            told.notice.next_try_at = now + CLAIM
+            session.add(told.notice)
+    return claimed, _calendar(session)
+
+
+def _calendar(session: Session) -> Calendar | None:
+    try:
+        return calendar_in_force(session)
+    except NotFoundError:
+        return None
+
+
+def _piled_up(notice: Notice, now: datetime) -> bool:
+    return max(notice.at, notice.not_before) < now - PILED_UP
+
+
+def _is_over(told: Told, now: datetime) -> bool:
+    """Tell whether a letter that waited too long asks for what is done."""
+    if not _piled_up(told.notice, now) or told.notice.kind not in OF_A_STEP:
+        return False
+    return told.step is not None and told.step.state != StepState.OPEN
+
+
+def _latest(session: Session, all_told: Sequence[Told], now: datetime) -> list[Told]:
+    """Of one step's reminders close those that piled up behind a newer one."""
+    last: dict[str, datetime] = {}
+    for told in all_told:
+        if told.notice.kind == "remind":
+            step = told.notice.step_id
+            last[step] = max(told.notice.at, last.get(step, told.notice.at))
+    kept = []
+    for told in all_told:
+        notice = told.notice
+        is_older = notice.kind == "remind" and notice.at < last[notice.step_id]
+        if is_older and _piled_up(notice, now):
+            _close(session, notice, "coalesced", now)
+        else:
+            kept.append(told)
+    return kept
+
+
+def _close(session: Session, notice: Notice, why: str, now: datetime) -> None:
+    """No letter goes out for this notice any more; it stays in the inbox."""
+    notice.mailed_at, notice.error = now, why
+    session.add(notice)
+
+
+def _record(session: Session, batch: list[tuple[Claimed, Outcome]], now: datetime) -> None:
+    ids = [id_ for claimed, _ in batch for id_ in claimed.ids]
+    notices = {one.id: one for one in session.exec(select(Notice).where(col(Notice.id).in_(ids)))}
+    for claimed, outcome in batch:
+        for notice in (notices[id_] for id_ in claimed.ids):
+            if outcome.state == "sent":
+                notice.mailed_at, notice.error = now, ""
+            else:
+                notice.error = outcome.detail
+                notice.next_try_at = now + _wait(outcome, notice.attempts)
+            session.add(notice)
+        session.add(
+            LetterTry(
+                id=new_id(), person_id=claimed.told[0].person.id, address=claimed.address,
+                notices=claimed.ids, state=outcome.state, detail=outcome.detail, at=now,
+            )
+        )  # fmt: skip
+
+
+def _wait(outcome: Outcome, attempts: int) -> timedelta:
+    """Return when to try again; after a server that was away all at once, for one letter each."""
+    match outcome.state:
+        case "away":
+            return timedelta(0)
+        case "refused":
+            return REFUSED_RETRY
+    wait: timedelta = FIRST_RETRY * 2 ** min(attempts - 1, 10)
+    return min(wait, LAST_RETRY)
+
+
+def _let_go(session: Session, ids: list[str], now: datetime) -> None:
+    """Give back what was claimed and not tried."""
+    for notice in session.exec(select(Notice).where(col(Notice.id).in_(ids))):
+        notice.attempts -= 1
+        notice.next_try_at = now
         session.add(notice)

@@ -16,7 +16,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from activities.advance import Advancer, Clock, system_clock
 from activities.channels import Channel, Limited, Site
 from activities.connections import Connections, Place, installed
-from activities.mailbox import FolderMailbox
+from activities.mailbox import FolderMailbox, Mailbox, SmtpMailbox
 from activities.mind import Minder
 from activities.notify import Notifier
 from activities.outgoing import Outgoing
@@ -139,6 +139,13 @@ def audit_keys(settings: Settings) -> Keys:
     return keys_in(settings.keys, [key.get_secret_value() for key in settings.audit_keys])
 
 
+def _mailbox(settings: Settings) -> Mailbox:
+    """Return where letters go: the mail server that is named, else a folder."""
+    if settings.smtp_url is not None:
+        return SmtpMailbox(settings.smtp_url.get_secret_value())
+    return FolderMailbox(settings.data / "mail")
+
+
 async def serve(settings: Settings) -> None:
     """Work until SIGINT or SIGTERM."""
     stop = asyncio.Event()
@@ -161,11 +168,9 @@ async def serve(settings: Settings) -> None:
     site = channels[WEBSITE]
     if isinstance(site, Site):
         await site.lay_out()
-    if settings.smtp_url is not None:
-        log.warning("smtp_not_used_yet", mail=str(settings.data / "mail"))
     notifier = Notifier(
         ledger,
-        FolderMailbox(settings.data / "mail"),
+        _mailbox(settings),
         system_clock,
         public_url=settings.public_url,
         sender=settings.mail_from,

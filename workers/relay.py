@@ -1,14 +1,13 @@
 """Send what the web could not: nudges owed to the engine, and notices owed to people."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 
 import structlog
 from sqlmodel import Session, col, select
 from temporalio.client import Client
 
-from activities.notify import BATCH as FULL_BATCH
 from activities.notify import Notifier
 from review.acts.supervising import propose_for_stale_channels
 from review.records.engine import Ledger
@@ -49,24 +48,15 @@ class Relay:
         self._looked_at: datetime | None = None
 
     async def run(self) -> None:
-        """Relay until cancelled; a ledger or engine that is away is only waited for."""
-        away = False
-        while True:
-            try:
-                sent = await self.nudge_owed() + await self.nudge_matters_owed()
-                await self._look_at_channels()
-                delivered = await self._notifier.deliver()
-            except LedgerUnavailableError:
-                if not away:
-                    log.warning("relay_waits_for_ledger")
-                away = True
-                await asyncio.sleep(2)
-                continue
-            away = False
-            # A short rest even when there was something to do: what comes in meanwhile goes out in
-            # one batch, and the ledger's one write lock is free for those who wait for an answer.
-            if delivered < FULL_BATCH and sent < BATCH:
-                await asyncio.sleep(PAUSE)
+        """Relay until cancelled; letters by themselves, so that no mail server delays a nudge."""
+        async with asyncio.TaskGroup() as both:
+            both.create_task(_again("nudges", self._nudge_all, BATCH))
+            both.create_task(_again("letters", self._notifier.deliver, self._notifier.batch))
+
+    async def _nudge_all(self) -> int:
+        sent = await self.nudge_owed() + await self.nudge_matters_owed()
+        await self._look_at_channels()
+        return sent
 
     async def nudge_owed(self) -> int:
         """Nudge every workflow that is owed something for longer than the grace."""
@@ -136,6 +126,29 @@ def _matters_tried(session: Session, matters: list[str], now: datetime) -> None:
         row.attempts += 1
         row.next_try_at = now + min(GRACE * 2 ** min(row.attempts, 10), LAST_RETRY)
         session.add(row)
+
+
+async def _again(what: str, deed: Callable[[], Awaitable[int]], full: int) -> None:
+    """Do something again and again; a ledger that is away is only waited for.
+
+    Args:
+        full: How much a full batch is: the next one follows at once.
+    """
+    away = False
+    while True:
+        try:
+            done = await deed()
+        except LedgerUnavailableError:
+            if not away:
+                log.warning("relay_waits_for_ledger", what=what)
+            away = True
+            await asyncio.sleep(2)
+            continue
+        away = False
+        # A short rest even when there was something to do: what comes in meanwhile goes out in one
+        # batch, and the ledger's one write lock is free for those who wait for an answer.
+        if done < full:
+            await asyncio.sleep(PAUSE)
 
 
 def _owed(session: Session, before: datetime) -> list[tuple[str, str, str, str]]:

@@ -13,6 +13,7 @@ from review.acts.entitlement import refresh_open_steps
 from review.records import bureau, second_factor
 from review.records.access import disable, enable
 from review.records.bureau import Roster, import_roster
+from review.records.letters import refusals
 from review.records.people import Person
 from review.records.tables import Grant, PersonRow, SecondFactor
 from review.rules.errors import NotAllowedError, NotFoundError, RefusedError
@@ -110,6 +111,8 @@ def people_listed(session: Session, by: Person, now: datetime) -> list[dict[str,
             select(SecondFactor.person_id).where(col(SecondFactor.confirmed_at).is_not(None))
         )
     )
+    rows = session.exec(select(PersonRow).order_by(col(PersonRow.username))).all()
+    wrong = refusals(session, [row.id for row in rows])
     return [
         {
             "id": row.id,
@@ -119,8 +122,10 @@ def people_listed(session: Session, by: Person, now: datetime) -> list[dict[str,
             "disabled_at": row.disabled_at,
             "second_factor": row.id in factors,
             "grants": held.get(row.id, []),
+            "email": row.email,
+            "mail_refused_at": wrong[row.id].at if row.id in wrong else None,
         }
-        for row in session.exec(select(PersonRow).order_by(col(PersonRow.username)))
+        for row in rows
     ]
 
 

@@ -15,6 +15,7 @@ from review.acts.item import Item, calendar_in_force
 from review.acts.offers import offers
 from review.acts.pace import remaining
 from review.acts.screening import rows_of, shown_rows
+from review.records.letters import refusals
 from review.records.people import Person, names
 from review.records.tables import (
     Audit,
@@ -121,6 +122,7 @@ def item_of(
     unit = session.get_one(Unit, row.unit_id)
     due = [s["due_at"] for s in open_steps if s["due_at"]]
     acts = allowed(person, item)
+    wrong = refusals(session, [p["id"] for step in open_steps for p in step["people"]])
     return {
         "id": row.id,
         "number": row.number,
@@ -159,6 +161,9 @@ def item_of(
         "plan": plan,
         "open_steps": open_steps,
         "holder": [p for step in open_steps for p in step["people"]],
+        "unreached": [
+            p for step in open_steps for p in step["people"] if p["id"] in wrong
+        ],  # their mail server takes no letter; it waits in their inbox
         "due_at": min(due) if due else None,
         "overdue": row.overdue_at is not None or any(s["overdue"] for s in open_steps),
         "reminders_sent": sum(s.reminders_sent for s in item.steps),

@@ -6,6 +6,7 @@ second look, with the policy, hears what it would have had to stop.
 
 import csv
 import io
+import re
 import shutil
 import socket
 import threading
@@ -19,11 +20,11 @@ from xml.etree import ElementTree
 import httpx
 import pytest
 import uvicorn
-from sqlmodel import col, select
+from sqlmodel import select
 
-from activities.mailbox import FolderMailbox
-from activities.notify import Notifier
-from review.records.tables import Notice, PersonRow, Submission
+from activities.letters import Letters
+from activities.notify import told_of
+from review.records.tables import Notice
 from tests.attack_http.place import NOBODY, Place
 from tests.attack_http.scripts import (
     BOXED,
@@ -49,9 +50,10 @@ except ImportError:
 
 SAMPLE, LEAST = 2, 100  # decks a day; payloads that there must be
 FEED = ("{http://www.w3.org/2005/Atom}", "{urn:x-sanshen:feed}")
+TAGS = re.compile(r"</?([A-Za-z][^\s>/]*)")
 HEADERS = {
-    "Content-Type", "MIME-Version", "Content-Transfer-Encoding", "Message-ID", "In-Reply-To",
-    "References", "From", "To", "Subject",
+    "Auto-Submitted", "Content-Type", "MIME-Version", "Content-Transfer-Encoding", "Message-ID",
+    "In-Reply-To", "References", "From", "To", "Subject",
 }  # fmt: skip
 
 
@@ -230,24 +232,23 @@ def beside_the_browser(place: Place, client: httpx.Client, laid: Laid) -> list[s
 
 def letters(place: Place, laid: Laid) -> list[str]:
     """Return what is wrong with the letters about an item: plain text, and no header of others."""
-    notifier = Notifier(
-        place.ledger, FolderMailbox(place.path.parent / "mail"), place.clock,
-        public_url=place.app.state.public_url, sender="sanshen@localhost",
-    )  # fmt: skip
+    writer = Letters(place.app.state.public_url, "sanshen@localhost")
     with place.ledger.reading() as session:
-        found = session.exec(
-            select(Notice, PersonRow, Submission)
-            .join(PersonRow, col(PersonRow.id) == col(Notice.person_id))
-            .join(Submission, col(Submission.id) == col(Notice.submission_id))
-            .where(Notice.submission_id == laid.id)
-        ).all()
-        written: list[Any] = [notifier.letter(*row) for row in found]
+        found = session.exec(select(Notice).where(Notice.submission_id == laid.id)).all()
+        told = told_of(session, found)
+    written: list[Any] = [writer.one(one, None, place.clock()) for one in told]
     wrong = [] if written else ["letters: none"]
+    if len(told) > 1:
+        written.append(writer.digest(told, None, place.clock()))
     for letter in written:
         if set(letter.keys()) - HEADERS or len(letter.keys()) != len(set(letter.keys())):
             wrong.append(f"letter: headers {letter.keys()}")
-        if letter.get_content_type() != "text/plain" or letter.is_multipart():
-            wrong.append("letter: not plain text")
+        parts = [one.get_content_type() for one in letter.get_payload()]
+        if parts != ["text/plain", "text/html"]:
+            wrong.append(f"letter: parts {parts}")
+        page = letter.get_payload()[1].get_payload(decode=True).decode()
+        if tags := set(TAGS.findall(page)) - {"p", "a"}:
+            wrong.append(f"letter: tags {tags}")
     return wrong
 
 

@@ -110,7 +110,11 @@ def whereabouts(item: Json, language: str) -> str:
         steps = [s for s in item["plan"] if s["state"] == "waiting"][:1]
     if steps and item["status"] in moving:
         listed = "；".join(stop_of(step, language) for step in steps)
-        return say("现由%(stops)s办理。", language, stops=listed)
+        told = say("现由%(stops)s办理。", language, stops=listed)
+        if item["unreached"]:
+            names = "、".join(one["name"] for one in item["unreached"])
+            told += " " + say("%(names)s的邮件被退回，请当面或电话提醒。", language, names=names)
+        return told
     if item["status"] == "returned" and item["author"]:
         return say("已退回报送人%(author)s修改。", language, author=item["author"]["name"])
     status = text(f"status.{item['status']}", language)
