@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from starter import cli_admin, cli_audit, cli_backup, cli_matters, cli_people
+from starter import cli_admin, cli_audit, cli_backup, cli_hooks, cli_matters, cli_people
 from starter.cli_output import (
     NOT_FOUND,
     OUTSIDE,
@@ -37,6 +37,7 @@ export = typer.Typer(help="The ledger as files.", no_args_is_help=True)
 for name, commands in {
     **cli_people.GROUPS,
     **cli_matters.GROUPS,
+    **cli_hooks.GROUPS,
     "audit": cli_audit.audit,
     "export": export,
 }.items():

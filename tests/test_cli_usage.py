@@ -126,6 +126,8 @@ COMMANDS = [
     *("order/list", "order/open", "order/show", "order/act", "incident/list", "incident/show"),
     *("incident/register", "incident/act", "violation/list", "violation/open", "violation/show"),
     "violation/act",
+    *("hook/list", "hook/add", "hook/rotate", "hook/retire", "hook/tell", "hook/resign"),
+    *("hook/pause", "hook/go-on", "hook/untell", "hook/log", "hook/resend", "people/oa-account"),
 ]
 
 

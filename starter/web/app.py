@@ -18,6 +18,7 @@ from starter.reviews import Reviews
 from starter.web import (
     attachments,
     codec,
+    connections,
     dependencies,
     health,
     hook,
@@ -42,6 +43,7 @@ ROUTERS = (
     session.router,
     people.router,
     *management.ROUTERS,
+    connections.router,
     hook.router,
     codec.router,
     health.router,
@@ -53,6 +55,7 @@ BODIES = (
     session.FirstCode,
     session.FirstAdministrator,
     people.GrantRequest,
+    *connections.BODIES,
     reading.CheckRequest,
     *management.BODIES,
 )

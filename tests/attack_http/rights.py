@@ -184,6 +184,8 @@ GETS: dict[str, Rule] = {
     "/api/v1/board": some(OVERSEERS),
     "/api/v1/audit/verify": some(READS_TRACE),
     "/api/v1/people": some(READS_ROSTER),
+    "/api/v1/hooks": some(READS_ROSTER),
+    "/api/v1/hooks/messages": some(READS_ROSTER),
     "/items": some(EVERY),
     "/items.csv": some(EVERY),
     "/write": some(DRAFTS),
@@ -193,6 +195,7 @@ GETS: dict[str, Rule] = {
     "/events": some(OVERSEERS),
     "/admin": some(EVERY, 303),
     "/admin/people": some(READS_ROSTER),
+    "/admin/hooks": some(READS_ROSTER),
     "/admin/people/{person_id}": some(READS_ROSTER),
     "/admin/lists": some(EVERY),
     "/admin/audit": some(READS_TRACE),
@@ -296,6 +299,29 @@ DONE: dict[tuple[str, str], Rule] = {
     ("POST", "/violations/{matter_id}/acts"): some(
         frozenset({R.UNIT_HEAD}), 303, 409, sees=READS_CASE, more=form(act="state", text="说明")
     ),
+    ("POST", "/api/v1/people/{person_id}/oa-account"): some(
+        SECURITY, more={"json": {"oa_account": "oa10023"}}
+    ),
+    ("POST", "/api/v1/hooks/keys"): some(SECURITY, 201, more={"json": {"key": "chat"}}),
+    ("POST", "/api/v1/hooks/keys/{key_name}/secret"): some(
+        SECURITY, 404, values={"key_name": "none"}, more={"json": {}}
+    ),
+    ("DELETE", "/api/v1/hooks/keys/{key_id}"): some(SECURITY, 404, values={"key_id": "none"}),
+    ("POST", "/api/v1/hooks/endpoints"): some(
+        SECURITY, 201, more={"json": {"endpoint": "oa", "url": "https://oa.example/todos"}}
+    ),
+    ("POST", "/api/v1/hooks/endpoints/{endpoint_id}"): some(
+        SECURITY, 404, values={"endpoint_id": "none"}, more={"json": {"paused": True}}
+    ),
+    ("POST", "/api/v1/hooks/endpoints/{endpoint_id}/secret"): some(
+        SECURITY, 404, values={"endpoint_id": "none"}, more={"json": {}}
+    ),
+    ("DELETE", "/api/v1/hooks/endpoints/{endpoint_id}"): some(
+        SECURITY, 404, values={"endpoint_id": "none"}
+    ),
+    ("POST", "/api/v1/hooks/messages/{message_id}/again"): some(
+        SECURITY | {R.SYSADMIN}, 404, values={"message_id": "none"}
+    ),
     ("POST", "/hooks/decisions"): anyone(
         401, more={"json": DECISION | {"submission": "x", "account": "deputy_b"}}
     ),
@@ -330,6 +356,9 @@ DONE: dict[tuple[str, str], Rule] = {
     ),
     ("POST", "/admin/people/{person_id}/{deed}"): some(
         SECURITY, *WORKED, values={"deed": "disable"}, more=form()
+    ),
+    ("POST", "/admin/hooks/{deed}"): some(
+        SECURITY, *WORKED, values={"deed": "add_key"}, more=form(name="chat")
     ),
     ("POST", "/admin/audit/verify"): some(READS_TRACE, more=form()),
     ("POST", "/delegations"): some(

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Query, Request
 from sqlmodel import Session
 from starlette.responses import RedirectResponse, Response
 
-from review.acts import overseeing, roster
+from review.acts import hooks, overseeing, roster
 from review.ids import new_id
 from review.records.bureau import UNIT_ROLES
 from review.records.people import Person
@@ -16,6 +16,7 @@ from review.rules.errors import NotFoundError, RuleError
 from review.rules.values import Role
 from starter.reviews import Reviews
 from starter.web.bodies import malformed
+from starter.web.connections import OaAccount
 from starter.web.dependencies import ID, ReviewsDep
 from starter.web.pages.frame import go, rendered
 from starter.web.pages.refusals import told
@@ -35,7 +36,7 @@ router = APIRouter(prefix="/admin", include_in_schema=False)
 
 Json = dict[str, Any]
 PersonId = Annotated[str, Path(pattern=f"^{ID.pattern}$")]
-Deed = Literal["disable", "enable", "give", "take", "remove_second_factor"]
+Deed = Literal["disable", "enable", "give", "take", "remove_second_factor", "oa_account"]
 
 
 @router.get("")
@@ -117,6 +118,11 @@ def deed_of(
     if deed == "take":
         grant = Named(id=sent.one("grant"))
         return grant, lambda s, who, now: roster.take_role(s, grant.id, now, by=who)
+    if deed == "oa_account":
+        account = OaAccount(oa_account=sent.one("oa_account")[:120])
+        return account, lambda s, who, now: hooks.set_oa_account(
+            s, person_id, account.oa_account, now, by=who, way_in=WAY_IN
+        )
     acts = {
         "disable": roster.close_account,
         "enable": roster.open_account,

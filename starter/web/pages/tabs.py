@@ -9,6 +9,7 @@ from starter.web.pages.words import N_
 ROSTER = (Role.SECURITY_ADMIN, Role.SYSADMIN, Role.AUDITOR)
 TABS = (
     Place("/admin/people", N_("人员与岗位"), ROSTER),
+    Place("/admin/hooks", N_("外部系统"), ROSTER),
     Place("/delegations", N_("委托")),
     Place("/rules", N_("规则")),
     Place("/rules/changes", N_("规则变更")),
