@@ -137,7 +137,7 @@ def tour(course: Course) -> tuple[Seen, ...]:
         "bureau_chief": ("/", "/board"),
         "supervisor_a": ("/board", "/items", "/items?show=overdue", "/statistics"),
         "reviewer_b": ("/", "/rules"),
-        "security": ("/admin", "/admin/people", "/rules/changes"),
+        "security": ("/admin", "/admin/people", "/admin/hooks", "/rules/changes"),
         "auditor_a": ("/admin", "/admin/audit"),
         "admin": ("/admin", "/admin/lists", "/admin/health"),
         "duty": ("/",),
