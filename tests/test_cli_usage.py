@@ -449,3 +449,54 @@ def test_a_file_that_is_not_there_is_wrong_usage(web, tmp_path):
     done = as_person("attach", "none.png", web=web, cwd=tmp_path)
     assert done.returncode == 2
     assert "none.png" in one_line(done)
+
+
+@pytest.mark.parametrize(
+    ("args", "path", "body"),
+    [
+        (
+            ("order", "open", "fire", "造林数据未及时发布", "--urgent"),
+            "/api/v1/supervision-orders",
+            {"unit": "fire", "subject": "造林数据未及时发布", "urgent": True},
+        ),
+        (
+            ("order", "act", "s1", "rectify", "--text", "已补报"),
+            "/api/v1/supervision-orders/s1/acts",
+            {"act": "rectify", "text": "已补报"},
+        ),
+        (
+            ("incident", "act", "s1", "authorise", "--authority", "省森防指", "--reference", "1号"),
+            "/api/v1/incidents/s1/acts",
+            {"act": "authorise", "authority": "省森防指", "reference": "1号"},
+        ),
+        (
+            ("violation", "open", "3", "数据与年报不一致", "--submission", "2026-000001"),
+            "/api/v1/violations",
+            {"kind": 3, "subject": "数据与年报不一致", "submission": "2026-000001"},
+        ),
+        (
+            ("violation", "act", "s1", "find", "--result", "none", "--text", "不成立"),
+            "/api/v1/violations/s1/acts",
+            {"act": "find", "text": "不成立", "result": "none"},
+        ),
+    ],
+)
+def test_matters_are_asked_for_as_the_interface_wants(args, path, body, web, tmp_path):
+    done = as_person(*args, "--json", web=web, cwd=tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    method, asked, sent, headers = web.asked[-1]
+    assert (method, asked, sent) == ("POST", path, body)
+    assert headers["idempotency-key"]
+
+
+def test_refused_acts_on_matters_have_their_exit_codes(web, tmp_path):
+    web.answers["POST /api/v1/incidents/s1/acts"] = (409, PROBLEM)
+    web.answers["GET /api/v1/violations/s1"] = (404, PROBLEM | {"status": 404})
+
+    refused = as_person("incident", "act", "s1", "close", web=web, cwd=tmp_path)
+    missing = as_person("violation", "show", "s1", web=web, cwd=tmp_path)
+    odd = as_person("order", "show", "../people", web=web, cwd=tmp_path)
+    wrong = as_person("violation", "open", "7", "数据与年报不一致", web=web, cwd=tmp_path)
+
+    assert [one.returncode for one in (refused, missing, odd, wrong)] == [1, 4, 4, 2]

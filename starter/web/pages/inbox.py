@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
+from review.acts.matters_waiting import mine
 from starter.web.dependencies import AfterQuery, ReviewsDep
 from starter.web.pages.banners import banner_of
 from starter.web.pages.frame import rendered
@@ -15,6 +16,10 @@ router = APIRouter(include_in_schema=False)
 A_PAGE = 25  # rows; two and a half screens of a phone
 MOST_COUNTED = 99
 FILTERS = {"mine": "mine", "done": "handled", "told": "told"}
+
+STATES = {  # where the words for a matter's state stand
+    "supervision": "order_state.", "incident": "incident_state.", "violation": "violation_state.",
+}  # fmt: skip
 
 Tab = Literal["todo", "mine", "done", "told"]
 
@@ -38,10 +43,13 @@ async def inbox(
     count = len(listed["items"])
     if tab != "todo" or after or listed["next"] is not None:
         count = await reviews.waiting(visitor.person, MOST_COUNTED + 1)
+    first = tab == "todo" and not after
+    matters = await reviews.administration(visitor.person, mine) if first else []
     template = "_rows.html" if by_htmx(request) and after else "inbox.html"
     return rendered(
         request, template, visitor,
         tab=tab, rows=listed["items"], next=listed["next"],
         count=min(count, MOST_COUNTED), more=count > MOST_COUNTED,
+        matters=matters, matter_states=STATES,
         banner=await banner_of(request, reviews, visitor, did),
     )  # fmt: skip

@@ -232,3 +232,37 @@ def test_every_code_of_a_matter_has_its_words(language):
     ]  # fmt: skip
 
     assert [code for code in codes if code not in known] == []
+
+
+async def test_what_waits_for_a_person_stands_in_the_inbox(browser, quick_ledger, course):
+    office = Office(quick_ledger, course.now)
+    order = office.order()["id"]
+    proposed = office.order("supervisor_a", unit="fire")["id"]
+    lead = office.lead()["id"]
+    incident = office.incident(ago=1)["id"]
+    people = (
+        "afforest_head", "forest_head", "chief", "reviewer_b", "duty", "fire_info", "leader_eco",
+        "auditor_a",
+    )  # fmt: skip
+
+    async def waits() -> dict[str, set[str]]:
+        return {one: set(ADDRESS.findall(await browser(one).see("/"))) for one in people}
+
+    order, proposed = f"/orders/{order}", f"/orders/{proposed}"
+    case, event = f"/violations/{lead}", f"/incidents/{incident}"
+    none: set[str] = set()
+    assert await waits() == {
+        "afforest_head": {order}, "forest_head": none, "chief": {proposed, case, event},
+        "reviewer_b": {proposed}, "duty": {event}, "fire_info": {event}, "leader_eco": none,
+        "auditor_a": none,
+    }  # fmt: skip
+    office.on_case(lead, "chief", "take_up")
+    office.on_order(order.rpartition("/")[2], "afforest_head", "rectify", text="已补报")
+    office.on_order(proposed.rpartition("/")[2], "chief", "dismiss", text="不必督办")
+    office.on_incident(incident, "duty", "close", text="误报")
+    assert await waits() == {
+        "afforest_head": {case}, "forest_head": none, "chief": {order}, "reviewer_b": {order},
+        "duty": none, "fire_info": none, "leader_eco": none, "auditor_a": none,
+    }  # fmt: skip
+    office.on_case(lead, "afforest_head", "state", text="说明")
+    assert (await waits())["leader_eco"] == {case}
