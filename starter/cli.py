@@ -7,7 +7,15 @@ from typing import Annotated, Any
 
 import typer
 
-from starter import cli_admin, cli_audit, cli_backup, cli_hooks, cli_matters, cli_people
+from starter import (
+    cli_admin,
+    cli_audit,
+    cli_backup,
+    cli_bulletins,
+    cli_hooks,
+    cli_matters,
+    cli_people,
+)
 from starter.cli_output import (
     NOT_FOUND,
     OUTSIDE,
@@ -38,6 +46,7 @@ for name, commands in {
     **cli_people.GROUPS,
     **cli_matters.GROUPS,
     **cli_hooks.GROUPS,
+    **cli_bulletins.GROUPS,
     "audit": cli_audit.audit,
     "export": export,
 }.items():

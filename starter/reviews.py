@@ -130,6 +130,20 @@ class Reviews:
         answer = await self._do(person, "submit", draft, key, way_in, act)
         return await self._delivered(answer["id"], answer, first=True)
 
+    async def submit_by(
+        self,
+        person: Person,
+        what: str,
+        request: Any,
+        act: Callable[[Session, Person, datetime], Json],
+        *,
+        key: str | None,
+        way_in: str,
+    ) -> Json:
+        """Do an act that submits an item, and tell the engine of the item."""
+        answer = await self._do(person, what, request, key, way_in, act)
+        return await self._delivered(answer["id"], answer, first=True)
+
     async def decide(
         self,
         person: Person,

@@ -125,7 +125,7 @@ COMMANDS = [
     *("form", "export/ledger", "backup", "restore"),
     *("order/list", "order/open", "order/show", "order/act", "incident/list", "incident/show"),
     *("incident/register", "incident/act", "violation/list", "violation/open", "violation/show"),
-    "violation/act",
+    *("violation/act", "bulletin/list", "bulletin/show", "bulletin/act", "bulletin/submit"),
     *("hook/list", "hook/add", "hook/rotate", "hook/retire", "hook/tell", "hook/resign"),
     *("hook/pause", "hook/go-on", "hook/untell", "hook/log", "hook/resend", "people/oa-account"),
 ]

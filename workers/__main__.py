@@ -23,6 +23,7 @@ from activities.outgoing import Outgoing
 from activities.patrol import Patroller
 from activities.posting import Poster
 from activities.publish import CONFIRM_AFTER_SECONDS, Publisher
+from activities.report import Reporter
 from review import logs
 from review.acts.connecting import PURPOSE as CHANNEL_SECRETS
 from review.blobs import Blobs
@@ -36,11 +37,12 @@ from review.settings import Settings, SettingsError, load
 from workers.announcer import Announcer
 from workers.relay import Relay
 from workers.sealing import Sealer
+from workflows.bulletin import BulletinsDueWorkflow, BulletinWorkflow
 from workflows.names import TASK_QUEUE
 from workflows.nudges import MATTERS
 from workflows.patrol import PatrolWorkflow
 from workflows.publication import PublicationWorkflow
-from workflows.schedules import schedule_patrol
+from workflows.schedules import schedule_bulletins, schedule_patrol
 from workflows.submission import SubmissionWorkflow
 
 log = structlog.get_logger()
@@ -80,6 +82,7 @@ def worker(
         confirm_after=confirm_after,
         elsewhere=paced,
     )
+    reporter = Reporter(ledger, clock)
     settings: dict[str, Any] = {
         "max_cached_workflows": CACHED_WORKFLOWS,
         "sticky_queue_schedule_to_start_timeout": STICKY,
@@ -90,8 +93,22 @@ def worker(
     return Worker(
         client,
         task_queue=task_queue,
-        workflows=[SubmissionWorkflow, PublicationWorkflow, PatrolWorkflow, *MATTERS.values()],
-        activities=[advancer.advance, publisher.publish, minder.mind, patroller.patrol],
+        workflows=[
+            SubmissionWorkflow,
+            PublicationWorkflow,
+            PatrolWorkflow,
+            BulletinsDueWorkflow,
+            BulletinWorkflow,
+            *MATTERS.values(),
+        ],
+        activities=[
+            advancer.advance,
+            publisher.publish,
+            minder.mind,
+            patroller.patrol,
+            reporter.due,
+            reporter.prepare,
+        ],
         **(settings | options),
     )
 
@@ -193,6 +210,7 @@ async def serve(settings: Settings) -> None:
         for paced in paced_workers(client, ledger, channels, watch=watch, blobs=blobs):
             await running.enter_async_context(paced)
         await schedule_patrol(client)
+        await schedule_bulletins(client)
         log.info("worker_ready", task_queue=TASK_QUEUE)
         relaying = asyncio.create_task(relay.run())
         sealing = asyncio.create_task(sealer.run())

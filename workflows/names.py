@@ -10,3 +10,7 @@ def matter_workflow_id(kind: str, matter_id: str) -> str:
 
 def submission_workflow_id(submission: str) -> str:
     return f"submission-{submission}"
+
+
+def bulletin_workflow_id(period: str) -> str:
+    return f"bulletin-{period}"

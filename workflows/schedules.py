@@ -7,13 +7,16 @@ from temporalio.client import (
     Schedule,
     ScheduleActionStartWorkflow,
     ScheduleAlreadyRunningError,
+    ScheduleCalendarSpec,
     ScheduleIntervalSpec,
     ScheduleOverlapPolicy,
     SchedulePolicy,
+    ScheduleRange,
     ScheduleSpec,
 )
 
 from review.rules.publications import PatrolTurn
+from workflows.bulletin import BulletinsDueWorkflow
 from workflows.names import TASK_QUEUE
 from workflows.patrol import PatrolWorkflow
 
@@ -33,6 +36,36 @@ async def schedule_patrol(client: Client, *, task_queue: str = TASK_QUEUE) -> bo
                 spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=EVERY)]),
                 policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP),
             ),
+        )
+    except ScheduleAlreadyRunningError:
+        return False
+    return True
+
+
+BULLETINS_ID = "bulletins"
+AT_HOUR = 2  # of the night, Shanghai's; a period is over at its last midnight
+MISSED = timedelta(days=365)  # a run that nobody was up for is caught up within
+
+
+async def schedule_bulletins(client: Client, *, task_queue: str = TASK_QUEUE) -> bool:
+    """Have the engine look each night for bulletins that are due; False when it does already.
+
+    A run prepares whatever has none, so one that was missed is made up for twice over.
+    """
+    try:
+        await client.create_schedule(
+            BULLETINS_ID,
+            Schedule(
+                action=ScheduleActionStartWorkflow(
+                    BulletinsDueWorkflow.run, id="bulletins-due", task_queue=task_queue
+                ),
+                spec=ScheduleSpec(
+                    calendars=[ScheduleCalendarSpec(hour=[ScheduleRange(AT_HOUR)])],
+                    time_zone_name="Asia/Shanghai",
+                ),
+                policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP, catchup_window=MISSED),
+            ),
+            trigger_immediately=True,
         )
     except ScheduleAlreadyRunningError:
         return False

@@ -17,6 +17,7 @@ from review.settings import Settings, origin_of
 from starter.reviews import Reviews
 from starter.web import (
     attachments,
+    bulletins,
     codec,
     connections,
     dependencies,
@@ -40,6 +41,7 @@ ROUTERS = (
     submissions.router,
     attachments.router,
     reading.router,
+    bulletins.router,
     session.router,
     people.router,
     *management.ROUTERS,
@@ -57,6 +59,8 @@ BODIES = (
     people.GrantRequest,
     *connections.BODIES,
     reading.CheckRequest,
+    bulletins.BulletinAct,
+    bulletins.BulletinItem,
     *management.BODIES,
 )
 

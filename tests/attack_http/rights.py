@@ -155,6 +155,8 @@ def form(**fields: Any) -> dict[str, Any]:
 SUB, PAGE = "/api/v1/submissions", "/items/{submission_id}"
 WORKED = (200, 204, 303, 409, 422)  # was let in; what came of it is other tests' matter
 
+PERIOD = MappingProxyType({"period": "2026-Q3"})  # there is none: tests/acts/test_bulletins.py
+
 GETS: dict[str, Rule] = {
     # --- items, from every side
     f"{SUB}/{{submission_id}}": seen(),
@@ -177,6 +179,11 @@ GETS: dict[str, Rule] = {
     "/api/v1/inbox": some(EVERY),
     "/api/v1/statistics": some(EVERY),
     "/api/v1/statistics/compare": some(COMPARES),
+    "/api/v1/bulletins": some(EVERY),
+    "/api/v1/bulletins/{period}": some(EVERY, 404, no=404, values=PERIOD),
+    "/api/v1/bulletins/{period}/bulletin.docx": some(EVERY, 404, no=404, values=PERIOD),
+    "/bulletins": some(EVERY),
+    "/bulletins/{period}": some(EVERY, 404, no=404, values=PERIOD),
     "/statistics": some(EVERY),
     "/statistics/chart.svg": some(EVERY),
     "/api/v1/channels": some(EVERY),
@@ -246,6 +253,16 @@ DONE: dict[tuple[str, str], Rule] = {
     ),
     ("POST", f"{SUB}/{{submission_id}}/acts"): some(
         ACTS["comment"], item=True, more={"json": {"act": "comment", "reason": "看过"}}
+    ),
+    ("POST", "/api/v1/bulletins/{period}/acts"): some(
+        EVERY, 404, values=PERIOD, more={"json": {"act": "sign", "digest": STALE}}
+    ),
+    ("POST", "/api/v1/bulletins/{period}/submission"): some(
+        EVERY, 404, values=PERIOD,
+        more={"json": {"channels": ["site"], "secrecy_pledge": True, "proofread": True}},
+    ),
+    ("POST", "/bulletins/{period}"): some(
+        EVERY, 404, values=PERIOD, more=form(act="sign", digest=STALE)
     ),
     ("POST", "/api/v1/attachments"): some(
         WRITERS, 201, more={"files": {"file": ("附表.txt", b"3", "text/plain")}}

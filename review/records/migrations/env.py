@@ -5,7 +5,7 @@ from typing import Any, Literal
 from alembic import context
 from sqlmodel import AutoString, SQLModel
 
-from review.records import channels, hook_tables, letters, matters  # noqa: F401
+from review.records import bulletins, channels, hook_tables, letters, matters  # noqa: F401
 from review.records.tables import UtcDateTime
 
 

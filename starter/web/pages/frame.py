@@ -41,6 +41,7 @@ NAVIGATION: list[Place] = [
     Place("/items", N_("全部稿件"), tuple(sorted(OVERSEERS))),
     Place("/orders", N_("督办与事件"), MANAGED),
     Place("/statistics", N_("统计"), tuple(sorted(OVERSEERS))),
+    Place("/bulletins", N_("通报"), tuple(sorted(OVERSEERS))),
     Place("/rules", N_("规则")),
     Place("/delegations", N_("委托")),
     Place("/admin", N_("管理"), ("security_admin", "sysadmin", "auditor")),
