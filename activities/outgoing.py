@@ -42,10 +42,12 @@ class Outgoing:
     Args:
         internal: Hosts (`host` or `host:port`) of our own network; they may have private
             addresses and do without TLS. Everything else must be public and speak TLS.
+        needs_tls: False where only public pages are looked at, and nothing of ours is sent.
     """
 
-    def __init__(self, internal: Collection[str] = ()) -> None:
+    def __init__(self, internal: Collection[str] = (), *, needs_tls: bool = True) -> None:
         self._internal = frozenset(internal)
+        self._needs_tls = needs_tls
         self._client = httpx.AsyncClient(
             trust_env=False,
             follow_redirects=False,
@@ -100,7 +102,7 @@ class Outgoing:
             raise AddressRefusedError("not a plain web address")
         port = target.port or (443 if target.scheme == "https" else 80)
         is_ours = bool({target.host, f"{target.host}:{port}"} & self._internal)
-        if target.scheme != "https" and not is_ours:
+        if self._needs_tls and target.scheme != "https" and not is_ours:
             raise AddressRefusedError(f"{target.host} would be spoken to without TLS")
         try:
             found = await asyncio.get_running_loop().getaddrinfo(

@@ -16,6 +16,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from activities.channels import Channel, channel_for
+from activities.links import Links
 from review.acts import publishing
 from review.blobs import Blobs
 from review.records.checkpoints import Watch
@@ -55,6 +56,7 @@ class Publisher:
         blobs: Where attachments are kept; without it nothing that has any is published.
         elsewhere: Task queues by platform, for what is published there and not by this publisher:
             the engine keeps their pace for all workers together.
+        links: Looks whether a service's links lead anywhere; without it nobody looks.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Publisher:
         watch: Watch | None = None,
         blobs: Blobs | None = None,
         elsewhere: Mapping[str, str] | None = None,
+        links: Links | None = None,
     ) -> None:
         self._ledger = ledger
         self._channels = channels
@@ -76,6 +79,7 @@ class Publisher:
         self._watch = watch
         self._blobs = blobs
         self._elsewhere = elsewhere or {}
+        self._links = links
 
     @activity.defn(name="publish")
     async def publish(self, ref: PublicationRef) -> PublicationOutcome:
@@ -93,8 +97,9 @@ class Publisher:
         async with _beating():
             if queue := await self._queue_of(ref):
                 return PublicationOutcome(state=PublicationState.SUBMITTED, queue=queue)
+            dead = await self._dead_links(ref)
             for _ in range(STAGES):
-                outcome = await self._once(ref)
+                outcome = await self._once(ref, dead)
                 if outcome.state is not PublicationState.SUBMITTED:
                     return outcome
                 if outcome.wait_seconds:
@@ -111,9 +116,9 @@ class Publisher:
         platform = await self._ledger.run(publishing.platform_of, ref.channel)
         return self._elsewhere.get(platform, "")
 
-    async def _once(self, ref: PublicationRef) -> PublicationOutcome:
+    async def _once(self, ref: PublicationRef, dead: Sequence[str]) -> PublicationOutcome:
         """Claim, send or look, record: each stage of a send passes the gate anew."""
-        claim = await self._claim(ref)
+        claim = await self._claim(ref, dead)
         self._fault("after_claim")
         if claim.is_settled:  # an earlier try's completion got lost on its way to the engine
             return PublicationOutcome(state=claim.state)
@@ -127,7 +132,16 @@ class Publisher:
         await self._record(claim, receipt)
         return self._outcome(receipt, ref)
 
-    async def _claim(self, ref: PublicationRef) -> Claim:
+    async def _dead_links(self, ref: PublicationRef) -> list[str]:
+        """Return which addresses of a service's text lead nowhere any more (R1.2-1)."""
+        if self._links is None:
+            return []
+        addresses = await self._ledger.run(
+            publishing.links_to_check, ref.submission_id, ref.channel
+        )
+        return await self._links.dead(addresses)
+
+    async def _claim(self, ref: PublicationRef, dead: Sequence[str]) -> Claim:
         try:
             return await self._ledger.run(
                 publishing.claim,
@@ -136,13 +150,14 @@ class Publisher:
                 ref.generation,
                 self._clock(),
                 self._watch,
+                dead,
             )
         except (RefusedError, NotFoundError) as refusal:
             why = [str(code) for code in refusal.params.get("why", [refusal.code])]
             log.error("publication_refused", **_ids(ref), code=refusal.code, why=why)
             # The refused transaction is undone, so the alarm needs one of its own.
             await self._ledger.run(
-                publishing.refuse, ref.submission_id, ref.channel, why, self._clock()
+                publishing.refuse, ref.submission_id, ref.channel, why, self._clock(), dead
             )
             raise ApplicationError(refusal.code, type="GateClosed", non_retryable=True) from refusal
 

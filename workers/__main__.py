@@ -16,6 +16,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from activities.advance import Advancer, Clock, system_clock
 from activities.channels import Channel, Limited, Site
 from activities.connections import Connections, Place, installed
+from activities.links import Links
 from activities.mailbox import FolderMailbox, Mailbox, SmtpMailbox
 from activities.mind import Minder
 from activities.notify import Notifier
@@ -65,6 +66,7 @@ def worker(
     engine_clock: Clock | None = None,
     watch: Watch | None = None,
     blobs: Blobs | None = None,
+    links: Links | None = None,
     confirm_after: Sequence[float] = CONFIRM_AFTER_SECONDS,
     **options: Any,
 ) -> Worker:
@@ -81,6 +83,7 @@ def worker(
         blobs=blobs,
         confirm_after=confirm_after,
         elsewhere=paced,
+        links=links,
     )
     reporter = Reporter(ledger, clock)
     settings: dict[str, Any] = {
@@ -126,12 +129,13 @@ def paced_workers(
     *,
     watch: Watch | None = None,
     blobs: Blobs | None = None,
+    links: Links | None = None,
     confirm_after: Sequence[float] = CONFIRM_AFTER_SECONDS,
     **options: Any,
 ) -> list[Worker]:
     """Return a worker for each platform with a pace of its own, which the engine keeps for all."""
     publisher = Publisher(
-        ledger, channels, clock, watch=watch, blobs=blobs, confirm_after=confirm_after
+        ledger, channels, clock, watch=watch, blobs=blobs, links=links, confirm_after=confirm_after
     )
     settings: dict[str, Any] = {
         "max_concurrent_activities": 10,
@@ -172,6 +176,8 @@ async def serve(settings: Settings) -> None:
     client = await connect(settings)
     blobs = Blobs(settings.data / "blobs")
     outgoing = Outgoing(settings.internal_hosts)
+    reading = Outgoing(settings.internal_hosts, needs_tls=False)
+    links = Links(reading)
     secret = settings.secret_key.get_secret_value().encode()
     box = Box(secret, CHANNEL_SECRETS)
     place = Place(
@@ -205,9 +211,9 @@ async def serve(settings: Settings) -> None:
     )
     async with AsyncExitStack() as running:
         await running.enter_async_context(
-            worker(client, ledger, channels, watch=watch, blobs=blobs)
+            worker(client, ledger, channels, watch=watch, blobs=blobs, links=links)
         )
-        for paced in paced_workers(client, ledger, channels, watch=watch, blobs=blobs):
+        for paced in paced_workers(client, ledger, channels, watch=watch, blobs=blobs, links=links):
             await running.enter_async_context(paced)
         await schedule_patrol(client)
         await schedule_bulletins(client)
@@ -224,6 +230,7 @@ async def serve(settings: Settings) -> None:
             task.result()  # what ended had a bug: end with it, and be started again
     await sealer.seal(at_all=True)
     await outgoing.aclose()
+    await reading.aclose()
     ledger.close()
     await asyncio.sleep(0.1)  # sdk-python#300: the interpreter aborts without
 

@@ -1,6 +1,6 @@
 """The gate at the last door, and what the publisher writes down (R1.3-2, R1.3-6, R4.1-3)."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import datetime
 
 from sqlmodel import Session, col, func, select
@@ -10,7 +10,7 @@ from review.acts.authorising import full_version
 from review.acts.clocks import schedule, unfired
 from review.acts.entitlement import remember_entitlement, was_entitled
 from review.acts.item import Item
-from review.acts.screening import hold, last_look
+from review.acts.screening import fields_of, hold, last_look, text_of
 from review.ids import new_id
 from review.records import audit
 from review.records.checkpoints import LEDGER_OLDER, UNREADABLE, Watch, require_current
@@ -28,8 +28,10 @@ from review.rules.errors import RefusedError
 from review.rules.gate import gate
 from review.rules.positions import ChannelDeed
 from review.rules.publications import FINAL, Claim, Deed, Receipt
-from review.rules.values import PublicationState, Role, Status, StepState
+from review.rules.screening import addresses_in, is_published
+from review.rules.values import Kind, PublicationState, Role, Status, StepState
 
+MOST_LINKS = 20  # that are looked at before a service goes live
 FINDINGS = "findings"  # why the gate is closed: the last look at the text found something
 ATTACHMENTS_WRONG = frozenset({"attachment_missing", "attachment_altered"})
 RUNNING = (PublicationState.SUBMITTED, PublicationState.ACCEPTED)
@@ -182,6 +184,24 @@ def platform_of(session: Session, channel: str) -> str:
     return place.platform if place else ""
 
 
+def links_to_check(session: Session, submission_id: str, channel: str) -> list[str]:
+    """Return the addresses that a service's text leads to, each once (R1.2-1).
+
+    None where nothing is to go out, so that a take-down waits for nobody's page.
+    """
+    row = session.get(Submission, submission_id)
+    if row is None or row.kind != Kind.SERVICE:
+        return []
+    last = latest_publications(Item(session, row)).get(channel)
+    if last is not None and (last.wanted == "retracted" or last.state in FINAL["publish"]):
+        return []
+    version = full_version(session, row.id, row.version)
+    texts = text_of(fields_of(row, version)).fields
+    shown = (words for name, words in texts.items() if is_published(name))
+    found = (address for words in shown for address in addresses_in(words))
+    return list(dict.fromkeys(found))[:MOST_LINKS]
+
+
 def claim(
     session: Session,
     submission_id: str,
@@ -189,6 +209,7 @@ def claim(
     generation: int,
     now: datetime,
     watch: Watch | None = None,
+    dead: Collection[str] = (),
 ) -> Claim:
     """Pass the gate and claim (submission, channel, generation) before anything is sent.
 
@@ -196,6 +217,7 @@ def claim(
 
     Args:
         watch: What the ledger must at least hold; an older one put back publishes nothing.
+        dead: Addresses in the text that lead nowhere, as just seen (R1.2-1).
 
     Raises:
         RefusedError: gate_closed with `why`: nothing may be sent. The caller writes that down.
@@ -221,7 +243,7 @@ def claim(
         why = _closed(item, place, publication, authorisation, generation, now)
         if not why:
             version = full_version(session, row.id, row.version)
-            why = [FINDINGS] if last_look(session, item, version, now) else []
+            why = [FINDINGS] if last_look(session, item, version, now, dead) else []
         if publication is None:
             if why or authorisation is None:
                 raise RefusedError("gate_closed", why=why)
@@ -352,7 +374,12 @@ def _claimed(
 
 
 def refuse(
-    session: Session, submission_id: str, channel: str, why: list[str], now: datetime
+    session: Session,
+    submission_id: str,
+    channel: str,
+    why: list[str],
+    now: datetime,
+    dead: Collection[str] = (),
 ) -> None:
     """Write down that the gate was closed, and alarm the center (R1.3-2)."""
     row = session.exec(
@@ -366,7 +393,7 @@ def refuse(
         return
     item = Item(session, row)
     if why == [FINDINGS] and row.status in HOLDABLE:
-        _hold(item, channel, now)
+        _hold(item, channel, now, dead)
         return
     item.trace("gate_closed", now, nudge=False, channel=channel, why=why)
     chiefs = notices.by_role(session, Role.CENTER_CHIEF, now)
@@ -376,10 +403,11 @@ def refuse(
     notices.tell(session, item, chiefs, kind, f"{channel}:{row.digest}", now)
 
 
-def _hold(item: Item, channel: str, now: datetime) -> None:
+def _hold(item: Item, channel: str, now: datetime, dead: Collection[str]) -> None:
     """Hold an item whose text must not go live by the lists of this moment, and say why."""
     session, row = item.session, item.row
-    found = last_look(session, item, full_version(session, row.id, row.version), now)
+    version = full_version(session, row.id, row.version)
+    found = last_look(session, item, version, now, dead)
     if not found:  # waived meanwhile: try again
         item.trace("gate_opened", now, channel=channel)
         return

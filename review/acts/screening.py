@@ -4,7 +4,7 @@ What is found is kept beside the version it was found in. Decisions read it ther
 nothing.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -469,9 +469,16 @@ def require_no_open(
 # --- the last door --------------------------------------------------------------------------------
 
 
-def last_look(session: Session, item: Item, version: Version, now: datetime) -> tuple[Finding, ...]:
-    """Return what stops or blocks a text by the lists of this moment and was not waived."""
-    given = _with_files(session, fields_of(item.row, version), final=True)
+def last_look(
+    session: Session, item: Item, version: Version, now: datetime, dead: Collection[str] = ()
+) -> tuple[Finding, ...]:
+    """Return what stops or blocks a text by the lists of this moment and was not waived.
+
+    Args:
+        dead: Addresses that lead nowhere, as just seen.
+    """
+    fields = fields_of(item.row, version)
+    given = _with_files(session, fields, final=True, dead=frozenset(dead))
     found = screener_in_force(session).screen(given, local(now, item.policy.timezone))
     grave = tuple(one for one in found if one.severity in ("stop", "block"))
     if not grave:

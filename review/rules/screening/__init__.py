@@ -7,14 +7,15 @@ in force and finds everything.
 from review.rules.screening.figures import figures_of
 from review.rules.screening.findings import GRAVEST_FIRST, Finding, Severity
 from review.rules.screening.likeness import similar, sketch
+from review.rules.screening.links import addresses_in
 from review.rules.screening.lists import Lists, Sources, Words
 from review.rules.screening.numbers import is_card_number, is_identity_number
 from review.rules.screening.screener import Screener
 from review.rules.screening.stops import screen
-from review.rules.screening.texts import Other, Text, texts_of
+from review.rules.screening.texts import Other, Text, is_published, texts_of
 
 __all__ = [
     "GRAVEST_FIRST", "Finding", "Lists", "Other", "Screener", "Severity", "Sources", "Text",
-    "Words", "figures_of", "is_card_number", "is_identity_number", "screen", "similar", "sketch",
-    "texts_of",
+    "Words", "addresses_in", "figures_of", "is_card_number", "is_identity_number", "is_published",
+    "screen", "similar", "sketch", "texts_of",
 ]  # fmt: skip

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator
 from urllib.parse import urlsplit
 
 from review.rules.screening.findings import Finding, found
-from review.rules.screening.folding import Folded
+from review.rules.screening.folding import Folded, fold
 from review.rules.screening.lists import Hosts
 from review.rules.screening.matching import Spans
 
@@ -18,6 +18,7 @@ _ENDING = re.compile(
 _BEGINNING = re.compile(
     r"(?<![\w@./:\-])[A-Za-z0-9][A-Za-z0-9\-]*(?:\.[A-Za-z0-9\-]+)*\Z", re.ASCII
 )
+ENDS = ".,;:!?"  # what belongs to the sentence and not to an address
 HOST = 253  # characters of a host name at most
 
 
@@ -36,6 +37,11 @@ def links_at(text: Folded) -> list[tuple[int, int, str]]:
             start, end = beginning.start(), ending.end()
             bare.append((start, end, f"http://{plain[start:end]}"))
     return sorted(full + bare)
+
+
+def addresses_in(text: str) -> list[str]:
+    """Return every address in a text, without what belongs to the sentence around it."""
+    return [address.rstrip(ENDS) for _, _, address in links_at(fold(text))]
 
 
 def host_of(address: str) -> str:
@@ -71,8 +77,21 @@ class Links:
                 judged[key] = self._judged(host, address)
             rule, case = judged[key]
             if rule:
-                span = start, start + len(text.plain[start:end].rstrip(".,;:!?"))
+                span = start, start + len(text.plain[start:end].rstrip(ENDS))
                 yield found(rule, "warn", field, text, span, case=case, quote=host)
+
+    @staticmethod
+    def dead(
+        field: str, text: Folded, links: list[tuple[int, int, str]], dead: Collection[str]
+    ) -> Iterator[Finding]:
+        """Yield the links of a service that lead nowhere any more (R1.2-1)."""
+        for start, end, address in links:
+            if address.rstrip(ENDS) in dead:
+                span = start, start + len(text.plain[start:end].rstrip(ENDS))
+                yield found(
+                    "LINK_DEAD", "block", field, text, span,
+                    quote=host_of(address), waiver="center_deputy",
+                )  # fmt: skip
 
     def _judged(self, host: str, address: str) -> tuple[str, str]:
         """Return the rule and case that a host breaks, empty for none."""

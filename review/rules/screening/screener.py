@@ -120,6 +120,8 @@ class Screener:
         yield from self._expressions.findings(field, words, hits)
         yield from self._leaders.findings(field, words, hits)
         yield from self._links.findings(field, plain, links)
+        if text.dead and text.kind == Kind.SERVICE:
+            yield from self._links.dead(field, plain, links, text.dead)
         yield from dates.dates(field, plain, today.date())
         if text.source.get("type") not in REPOSTS:
             yield from self._origin.suspected(field, words, hits)

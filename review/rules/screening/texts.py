@@ -35,6 +35,7 @@ class Text(Value):
         others: Items of the last 90 days (DUPLICATE).
         linked: Items that this one names as related (FIGURE_MISMATCH).
         original: What a unified release must equal; empty means `source.original_body`.
+        dead: Addresses in it that lead nowhere any more (R1.2-1).
         final: At the third proof or just before going live; placeholders block then.
     """
 
@@ -54,6 +55,7 @@ class Text(Value):
     others: tuple[Other, ...] = ()
     linked: tuple[Other, ...] = ()
     original: str = ""
+    dead: frozenset[str] = frozenset()
     final: bool = False
 
 
