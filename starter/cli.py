@@ -508,6 +508,26 @@ def export_ledger(
     show({"file": str(file), "items": count}, as_json)
 
 
+@export.command(name="item")
+def export_item(
+    submission_id: IdArgument,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A .zip to write.")],
+    token: TokenOption = None,
+    url: UrlOption = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write one item with its texts, files, form and trace; `verify.py` in it checks them.
+
+    Example: sanshen export item 01jd3v 稿件.zip
+    """
+    from starter.cli_forms import write_file
+
+    content = client(token, url, data).download(item_path(submission_id, "/bundle.zip"))
+    write_file(file, content)
+    show({"file": str(file), "bytes": len(content)}, as_json)
+
+
 @app.command(name="list")
 def list_(
     state: Annotated[str | None, typer.Option("--status", help="in_review, returned …")] = None,

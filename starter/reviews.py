@@ -9,11 +9,13 @@ import hashlib
 import hmac
 import re
 import secrets
+import tempfile
+import zipfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import structlog
 from sqlmodel import Session, select
@@ -26,6 +28,7 @@ from temporalio.service import RPCError
 from review.acts import (
     acting,
     attaching,
+    bundling,
     deciding,
     deliveries,
     drafting,
@@ -82,6 +85,7 @@ log = structlog.get_logger()
 # A page asks the running workflow, but doesn't wait for a worker that isn't there (design).
 DIGEST = re.compile("(sha256|sm3):[0-9a-f]{64}")
 QUERY_PATIENCE = 1.0  # seconds
+BUNDLE_IN_MEMORY = 16 * 1024 * 1024  # bytes; what is larger waits on the disk to be sent
 
 
 def system_clock() -> datetime:
@@ -510,6 +514,44 @@ class Reviews:
         return await self._seen(
             person, submission_id, lambda session, found: form_html(session, found, site=site)
         )
+
+    async def bundle(
+        self, person: Person, submission_id: str, site: str = "", own: Path | None = None
+    ) -> tuple[str, IO[bytes]]:
+        """Return the item's number and a ZIP that verifies by itself; see `bundling`.
+
+        Raises:
+            NotAllowedError: For those whose roles do not read a whole trace.
+            RefusedError: `attachment_wrong`: a file of its is not there, or is not the one.
+        """
+
+        def read(session: Session, found: item.Item) -> tuple[list[tuple[str, bytes]], list[str]]:
+            made = list(bundling.parts(session, person, found))
+            made.append(("form.html", form_html(session, found, site=site).encode()))
+            return made, bundling.attachments(session, found.row.id)
+
+        made, held = await self._seen(person, submission_id, read)
+        number, word = await self.form_docx(person, submission_id, site, own)
+        made.append(("form.docx", word))
+
+        def write() -> IO[bytes]:
+            for digest in held:
+                path = self._blobs.path(digest)
+                if self._blobs.problem(digest) is not None:
+                    raise RefusedError("attachment_wrong", sha256=digest)
+                made.append((f"attachments/{path.name}", path.read_bytes()))
+            out: IO[bytes] = tempfile.SpooledTemporaryFile(BUNDLE_IN_MEMORY)  # noqa: SIM115
+            with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as bundle:
+                for name, content in [
+                    *made,
+                    ("manifest.json", bundling.manifest(made)),
+                    ("verify.py", bundling.script()),
+                ]:
+                    bundle.writestr(f"{number}/{name}", content)
+            out.seek(0)
+            return out
+
+        return number, await asyncio.to_thread(write)
 
     async def form_docx(
         self, person: Person, submission_id: str, site: str = "", own: Path | None = None

@@ -1,10 +1,11 @@
 """Items: submit, decide, answer, act, and read one item from every side."""
 
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, Response, StreamingResponse
 
 from review.requests import ActRequest, DecisionRequest, Draft, NewVersion
 from review.rules.values import Category, Kind, Status
@@ -29,6 +30,8 @@ router = APIRouter(prefix="/api/v1/submissions", tags=["submissions"])
 # What is shown of a text that is still under review may run and load nothing.
 BOXED = {"Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; sandbox"}
 
+ZIP = "application/zip"
+PIECE = 256 * 1024  # bytes sent at once
 WORD = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
 
 IdentQuery = Annotated[str | None, Query(pattern=r"^[A-Za-z0-9_.-]{1,120}$")]
@@ -136,6 +139,23 @@ async def form_docx(
     )
     named = {"Content-Disposition": f'attachment; filename="{number}.docx"'}
     return Response(content, media_type=WORD, headers=BOXED | named)
+
+
+@router.get("/{submission_id}/bundle.zip", responses=refusals(*READS, 403, 409), **gives(ZIP))
+async def bundle(
+    request: Request, caller: CallerDep, submission_id: IdDep, reviews: ReviewsDep
+) -> StreamingResponse:
+    """Return one item with its files, decisions and trace; `verify.py` in it checks them."""
+    state = request.app.state
+    number, file = await reviews.bundle(caller.person, submission_id, state.public_url, state.forms)
+
+    def pieces() -> Iterator[bytes]:
+        with file:
+            while piece := file.read(PIECE):
+                yield piece
+
+    named = {"Content-Disposition": f'attachment; filename="{number}.zip"'}
+    return StreamingResponse(pieces(), media_type=ZIP, headers=BOXED | named)
 
 
 @router.get(

@@ -38,6 +38,9 @@ OVERSEERS = frozenset({
 })  # fmt: skip
 READS_TRACE = frozenset({R.AUDITOR, R.SUPERVISOR, R.CENTER_CHIEF, R.SECURITY_ADMIN})
 COMPARES = READS_TRACE - {R.SECURITY_ADMIN}
+BUNDLES = frozenset({
+    R.AUDITOR, R.SUPERVISOR, R.CENTER_CHIEF, R.OFFICE_REVIEWER, R.OFFICE_DIRECTOR,
+})  # fmt: skip
 READS_ROSTER = frozenset({R.SECURITY_ADMIN, R.SYSADMIN, R.AUDITOR})
 TENDS = READS_TRACE | {R.SYSADMIN}
 SECURITY = frozenset({R.SECURITY_ADMIN})
@@ -165,6 +168,7 @@ GETS: dict[str, Rule] = {
     f"{SUB}/{{submission_id}}/diff": seen(query="from=1&to=2"),
     f"{SUB}/{{submission_id}}/form.html": seen(),
     f"{SUB}/{{submission_id}}/form.docx": seen(),
+    f"{SUB}/{{submission_id}}/bundle.zip": some(BUNDLES, item=True),
     f"{SUB}/{{submission_id}}/preview": seen(query="channel={channel}"),
     "/api/v1/attachments/{attachment_id}": seen(),
     PAGE: seen(),
