@@ -12,6 +12,7 @@ from starter import (
     cli_audit,
     cli_backup,
     cli_bulletins,
+    cli_channels,
     cli_hooks,
     cli_matters,
     cli_people,
@@ -47,6 +48,7 @@ for name, commands in {
     **cli_matters.GROUPS,
     **cli_hooks.GROUPS,
     **cli_bulletins.GROUPS,
+    **cli_channels.GROUPS,
     "audit": cli_audit.audit,
     "export": export,
 }.items():

@@ -128,6 +128,7 @@ COMMANDS = [
     *("violation/act", "bulletin/list", "bulletin/show", "bulletin/act", "bulletin/submit"),
     *("hook/list", "hook/add", "hook/rotate", "hook/retire", "hook/tell", "hook/resign"),
     *("hook/pause", "hook/go-on", "hook/untell", "hook/log", "hook/resend", "people/oa-account"),
+    *("channel/list", "channel/changes", "channel/propose", "channel/decide", "channel/connect"),
 ]
 
 

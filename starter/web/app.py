@@ -25,6 +25,7 @@ from starter.web import (
     hook,
     management,
     oidc,
+    outlets,
     pages,
     people,
     public,
@@ -46,6 +47,7 @@ ROUTERS = (
     people.router,
     *management.ROUTERS,
     connections.router,
+    outlets.router,
     hook.router,
     codec.router,
     health.router,
@@ -62,6 +64,7 @@ BODIES = (
     bulletins.BulletinAct,
     bulletins.BulletinItem,
     *management.BODIES,
+    *outlets.BODIES,
 )
 
 

@@ -103,12 +103,6 @@ async def compare_statistics(
     return Answer(await reviews.compare_statistics(caller.person, start, end))
 
 
-@router.get("/channels", responses=refusals(*READS))
-async def channels(caller: CallerDep, reviews: ReviewsDep) -> Answer:
-    """List the bureau's channels and who operates them (R2.2-3)."""
-    return Answer(listing(await reviews.channels(caller.person)))
-
-
 @router.get("/audit/verify", responses=refusals(*READS))
 async def audit_verify(caller: CallerDep, reviews: ReviewsDep) -> Answer:
     """Recompute every chain of the trace; says where the first break is."""

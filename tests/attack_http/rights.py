@@ -117,6 +117,8 @@ EVENT = {
     "title": "某林场发生森林火情", "kind": "fire", "level": "major", "unit": "fire",
     "event_at": "2026-11-23T08:30:00+08:00",
 }  # fmt: skip
+OUTLET = {"channel": "site", "deed": "close", "reason": "不再使用"}
+OPENS_CHANNEL = frozenset({R.UNIT_HEAD, R.CENTER_DEPUTY, R.CENTER_CHIEF, R.OFFICE_DIRECTOR})
 LEAD = {"kind": 6, "unit": "forest", "subject": "发布流程不合规定"}
 LOGIN = {"username": "no-such-person", "password": "no such password"}
 
@@ -191,6 +193,8 @@ GETS: dict[str, Rule] = {
     "/statistics": some(EVERY),
     "/statistics/chart.svg": some(EVERY),
     "/api/v1/channels": some(EVERY),
+    "/api/v1/channels/changes": some(EVERY),
+    "/channels": some(EVERY),
     "/api/v1/me": some(EVERY),
     "/api/v1/board": some(OVERSEERS),
     "/api/v1/audit/verify": some(READS_TRACE),
@@ -388,6 +392,14 @@ DONE: dict[tuple[str, str], Rule] = {
     ),
     ("POST", "/delegations/{delegation_id}/end"): some(
         EVERY, 404, values={"delegation_id": "none"}, more=form()
+    ),
+    ("POST", "/api/v1/channels/changes"): some(OPENS_CHANNEL, 201, 409, more={"json": OUTLET}),
+    ("POST", "/api/v1/channels/changes/{change_id}"): some(
+        frozenset(), no=404, values={"change_id": "none"}, more={"json": {"verdict": "confirm"}}
+    ),
+    ("POST", "/channels"): some(OPENS_CHANNEL, 303, 409, more=form(**OUTLET)),
+    ("POST", "/channels/changes/{change_id}/{verdict}"): some(
+        frozenset(), no=404, values={"change_id": "none", "verdict": "confirm"}, more=form()
     ),
     ("POST", "/rules/changes"): some(PROPOSES, 303, more=form(pack=PACK)),
     ("POST", "/rules/changes/{proposal_id}/{deed}"): some(

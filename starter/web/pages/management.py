@@ -49,6 +49,7 @@ TABS = [
     Place("/orders", N_("督办单")),
     Place("/incidents", N_("突发事件")),
     Place("/violations", N_("违规情形")),
+    Place("/channels", N_("渠道台账")),
 ]
 MOMENTS = ("due_at", "event_at")
 
