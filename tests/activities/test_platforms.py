@@ -275,6 +275,23 @@ async def test_title_over_the_platforms_limit_is_never_sent(wechat):
     assert not wechat.calls
 
 
+async def test_gate_that_closes_between_draft_and_submission_keeps_it_unpublished(wechat):
+    """R1.3-2: each step of a send passes the gate anew."""
+    course = Course(wechat)
+
+    def close(point: str) -> None:
+        if point == "before_record":
+            course.ledger.claim = course.ledger.claim.model_copy(update={"may_send": False})
+
+    course.fault = close
+
+    outcome = await course.run()
+
+    assert (outcome.state, outcome.detail) == (FAILED, "publication.gate_closed")
+    assert wechat.calls["draft/add"] == 1
+    assert wechat.calls["freepublish/submit"] == 0 and not wechat.shown
+
+
 async def test_ended_token_is_renewed_and_two_workers_share_one(wechat):
     course, other = Course(wechat), Course(wechat)
     await course.run()

@@ -162,6 +162,8 @@ def tour(course: Course) -> tuple[Seen, ...]:
         Seen("/incidents", "duty", "/incidents"),
         Seen("/incidents/{matter_id}", "duty", f"/incidents/{incident}"),
         Seen("/incidents/{matter_id}", "auditor_a", f"/incidents/{incident}"),
+        Seen("/channels", "chief", "/channels"),
+        Seen("/channels", "afforest_info", "/channels"),
         Seen("/violations", "supervisor_a", "/violations"),
         Seen("/violations/{matter_id}", "leader_eco", f"/violations/{case}"),
         Seen("/violations/{matter_id}", "chief", f"/violations/{case}"),
