@@ -232,7 +232,7 @@ async def test_items_are_on_each_channel_once_or_unknown_with_an_owner(place: st
 
 @pytest.mark.long
 async def test_three_hundred_publications_while_workers_die(place: str, tmp_path: Path):
-    """Issue 5's show: 150 items on two platforms; after fifty kills the last few may end in peace."""
+    """Issue 5's show: 150 items, two platforms; after fifty kills the last may end in peace."""
     ends = await show(place, 150, every=4, patience=1_200, seed=2022, kills=50)
 
     print(json.dumps(ends))
