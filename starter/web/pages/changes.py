@@ -88,3 +88,25 @@ def bases(item: Json, versions: Sequence[Json], person_id: str) -> list[tuple[st
     if not any(number == item["version"] - 1 for _, number in found) and item["version"] > 1:
         found.append(("before", item["version"] - 1))
     return [(name, number) for name, number in found if number < item["version"]]
+
+
+def from_original(item: Json) -> Json | None:
+    """Return how a text differs from the original it was taken from (R3.2-5); None without one."""
+    source = item["source"]
+    body = str(source.get("original_body") or "")
+    if not body:
+        return None
+    title = str(source.get("original_title") or item["title"])
+    return {
+        "title": marks(title, item["title"]) if title != item["title"] else None,
+        "lines": lines_between(body, item["body"]),
+        "source": False,
+        "attachments": False,
+        "figures": None,
+        "same": title == item["title"] and _tight(body) == _tight(item["body"]),
+    }
+
+
+def _tight(text: str) -> str:
+    """Return a text without white space, as an unaltered repost is judged."""
+    return "".join(text.split())

@@ -234,6 +234,7 @@ async def seen(
         "bases": bases,
         "base": base,
         "change": change,
+        "original": changes.from_original(item),
         "acts": [
             act
             for act in ACTS

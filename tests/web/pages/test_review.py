@@ -247,3 +247,25 @@ async def test_act_without_its_reason_says_so(browser, course):
 
     assert answer.status_code == 422
     assert "理由" in answer.text and course.row().status == "in_review"
+
+
+@pytest.mark.parametrize(
+    ("body", "word"), [("全文照发。\n第二段。", "一字不差"), ("全文照发！\n第二段。", "有出入")]
+)
+async def test_a_unified_release_is_shown_beside_its_original(browser, course, body, word):
+    """R3.2-5: what differs from the saved original is marked, down to one character."""
+    original = "全文照发。\n\n第二段。"
+    source = {
+        "type": "unified_release", "name": "河北日报", "url": "https://www.hebnews.cn/1.html",
+        "original_title": "全省秋冬季造林绿化现场推进会召开", "original_body": original,
+    }  # fmt: skip
+    released = Course(
+        course.ledger, title="全省秋冬季造林绿化现场推进会召开", body=body, source=source,
+        now=course.now,
+    )  # fmt: skip
+    released.turn()
+
+    page = await browser("afforest_head").see(f"/items/{released.id}")
+
+    assert f"与来源原文对照：{word}" in words_of(page)
+    assert ("<del>。</del><ins>！</ins>" in page) is (word == "有出入")
