@@ -5,7 +5,7 @@ import dataclasses
 import json
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -273,6 +273,46 @@ def policy_show(data: DataOption = None, as_json: JsonOption = False) -> None:
         print()
         heading = (cell(str(profile)), rules.form, rules.clock, str(rules.item_limit))
         table(_steps_shown(steps), title=" · ".join(heading))
+
+
+@policy.command("rehearse")
+def policy_rehearse(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A file, or a shipped pack's name.")],
+    days: Annotated[int, typer.Option("--days", min=1, max=800, help="How far back.")] = 92,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell what a rule pack would have done with the last quarter's items; nothing is changed.
+
+    Example: sanshen policy rehearse our-rules.yaml
+    """
+    from review.acts.rehearsing import rehearse
+    from review.packs import PackError, load_pack
+
+    try:
+        pack = load_pack(pack_file(file), language())
+    except PackError as error:
+        raise CommandError(str(error), REFUSED) from None
+    now = datetime.now(UTC)
+    found = in_ledger(settings_for(data), rehearse, pack, now - timedelta(days=days), now)
+    if as_json:
+        show_json(found)
+        return
+    facts({name: found[name] for name in ("from", "to", "items", "rerouted", "totals")})
+    rows = [
+        {"number": one["number"], "pinned": _fares(one, "pinned"),
+         "rehearsed": _fares(one, "rehearsed")}
+        for one in found["differences"]
+    ]  # fmt: skip
+    table(rows)
+
+
+def _fares(difference: dict[str, Any], pack: str) -> str:
+    """Return in a line what a pack makes of an item."""
+    fares = difference[pack]
+    said = [fares["profile"], f"{len(fares['route'])} steps"]
+    said += [f"{name}: {', '.join(fares[name])}" for name in ("late", "escalated") if fares[name]]
+    return "; ".join(said)
 
 
 @policy.command("propose")
