@@ -11,10 +11,12 @@ Protocol: developers.weixin.qq.com, 草稿箱 and 发布能力; docs/channels.md
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from html import escape
 from typing import Any
 
+import httpx
 from temporalio.exceptions import ApplicationError
 
 from activities.channels import Seen
@@ -25,6 +27,7 @@ from review.rules.values import PublicationState
 
 ADDRESS = "https://api.weixin.qq.com"
 PAGE = 20  # entries of a list, the most the platform gives
+READ_AGAIN = 2  # times
 PAGES = 10  # how far back a lost article is looked for: the latest 200
 
 TOKEN_WRONG = frozenset({40001, 40014, 42001})
@@ -284,12 +287,19 @@ class Wechat:
     async def _list(self, channel: str, what: str) -> AsyncIterator[dict[str, Any]]:
         for page in range(PAGES):
             asked = {"offset": page * PAGE, "count": PAGE, "no_content": 1}
-            said = await self._call(channel, what, asked)
+            said = await self._read_page(channel, what, asked)
             entries = [one for one in said.get("item") or [] if isinstance(one, dict)]
             for entry in entries:
                 yield entry
             if len(entries) < PAGE:
                 return
+
+    async def _read_page(self, channel: str, what: str, asked: dict[str, Any]) -> dict[str, Any]:
+        """Read one page, again if its answer is lost: a long list must not begin anew for that."""
+        for _ in range(READ_AGAIN):
+            with suppress(httpx.HTTPError, NotSentError, AnswerUnclearError):
+                return await self._call(channel, what, asked)
+        return await self._call(channel, what, asked)
 
     async def _article(self, channel: str, article_id: str) -> dict[str, Any] | None:
         try:
