@@ -114,7 +114,7 @@ def text_of(period: str, tables: Json) -> str:
     ]
     lines = [
         text("bulletin.opening", "zh", year=year, quarter=quarter, **total),
-        text("bulletin.kinds", "zh") + "，".join(kinds) + "。",
+        *([text("bulletin.kinds", "zh") + "，".join(kinds) + "。"] if kinds else []),
     ]  # fmt: skip
     if total["overdue"]:
         lines.append(text("bulletin.overdue", "zh", n=total["overdue"]))

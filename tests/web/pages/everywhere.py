@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from fastapi.routing import APIRoute
 
+from review.acts.bulletins import prepare
 from review.rules.values import PublicationState
 from starter.web import pages
 from tests.acting import Course
@@ -22,6 +23,7 @@ NO_PAGES = (  # what answers a GET with something else than a page of ours
     "/static/{path:path}",
     "/statistics/chart.svg",
 )
+STATISTICS = "/statistics?from=2026-11-01&to=2026-11-30&by=unit,kind"
 TITLE = "全省秋季林草种苗质量抽检工作启动"
 CHANGED = "11月18日，全省秋冬季造林绿化现场推进会召开，会场气氛热烈。3个市作了交流发言。"
 
@@ -112,6 +114,8 @@ def tour(course: Course) -> tuple[Seen, ...]:
         course, title="苗木价格通报会", body="预计增长50%左右，最好的苗木联系人电话见附件。"
     )
 
+    for period in ("2026-11", "2026-Q4"):
+        course.ledger.write(prepare, period, course.now + timedelta(days=60))
     order, lapsed, incident, case = matters(course, published)
 
     def item(person: str, one: Course, more: str = "") -> Seen:
@@ -135,7 +139,7 @@ def tour(course: Course) -> tuple[Seen, ...]:
         ),
         "leader_eco": ("/",),
         "bureau_chief": ("/", "/board"),
-        "supervisor_a": ("/board", "/items", "/items?show=overdue", "/statistics"),
+        "supervisor_a": ("/board", "/items", "/items?show=overdue", STATISTICS),
         "reviewer_b": ("/", "/rules"),
         "security": ("/admin", "/admin/people", "/admin/hooks", "/rules/changes"),
         "auditor_a": ("/admin", "/admin/audit"),
@@ -162,6 +166,9 @@ def tour(course: Course) -> tuple[Seen, ...]:
         Seen("/incidents", "duty", "/incidents"),
         Seen("/incidents/{matter_id}", "duty", f"/incidents/{incident}"),
         Seen("/incidents/{matter_id}", "auditor_a", f"/incidents/{incident}"),
+        Seen("/bulletins", "chief", "/bulletins"),
+        Seen("/bulletins/{period}", "chief", "/bulletins/2026-Q4"),
+        Seen("/bulletins/{period}", "auditor_a", "/bulletins/2026-11"),
         Seen("/channels", "chief", "/channels"),
         Seen("/channels", "afforest_info", "/channels"),
         Seen("/violations", "supervisor_a", "/violations"),
