@@ -84,7 +84,7 @@ class Whole:
         self._demo = demo
         self._policy = policy
         self._programs = programs
-        self._engine = EmbeddedEngine(self._data, port=engine_port)
+        self._engine = EmbeddedEngine(self._data, port=engine_port, spare=port)
         self._port = 0
         self._parts: dict[str, Child] = {}
         self._keepers: list[asyncio.Task[None]] = []

@@ -45,6 +45,7 @@ class EmbeddedEngine:
         port: int = 7233,
         ui_port: int | None = None,
         executable: Path | None = None,
+        spare: int = 0,
     ) -> None:
         """Describe the engine; nothing is touched yet.
 
@@ -53,10 +54,12 @@ class EmbeddedEngine:
             port: For clients; 0 takes a free one.
             ui_port: For Temporal's own pages; unless told, 1000 above, else a free one.
             executable: The server; unless told, the one installed beside this Python.
+            spare: A port that somebody else will take, such as our own web.
         """
         self._data = data
         self._asked_port = port
         self._asked_ui_port = ui_port
+        self._spare = spare
         self._executable = executable or Path(sys.executable).parent / "temporal"
         self._lock: int | None = None
         self._child: Child | None = None
@@ -139,7 +142,7 @@ class EmbeddedEngine:
         noted.write_text(f"{version}\n", encoding="utf-8")
         self.port = free_port() if self._asked_port == 0 else self._asked_port
         check_port(self.port, "--engine-port")
-        self.ui_port = self._asked_ui_port or _ui_port_beside(self.port)
+        self.ui_port = self._asked_ui_port or _ui_port_beside(self.port, self._spare)
         self._child = Child(
             "engine",
             self._command(store),
@@ -220,9 +223,10 @@ def check_port(port: int, option: str) -> None:
             raise StartError("port_taken", port=port, option=option) from error
 
 
-def _ui_port_beside(port: int) -> int:
+def _ui_port_beside(port: int, spare: int) -> int:
+    beside = port + 1000
     try:
-        check_port(port + 1000, "")
+        check_port(beside, "")
     except StartError:
         return free_port()
-    return port + 1000
+    return free_port() if beside == spare else beside

@@ -21,7 +21,7 @@ from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
 
 from review.engine import RETENTION, SEARCH_ATTRIBUTES
-from starter.engine import EmbeddedEngine
+from starter.engine import EmbeddedEngine, free_port
 from starter.errors import StartError
 from starter.processes import end_stale, identity
 
@@ -105,6 +105,13 @@ async def test_engine_has_our_search_attributes_and_keeps_closed_runs(tmp_path: 
     with sqlite3.connect(tmp_path / "engine.db") as store:
         assert store.execute("pragma journal_mode").fetchone() == ("wal",)
     store.close()
+
+
+async def test_its_own_pages_leave_the_webs_port_alone(tmp_path: Path) -> None:
+    """`up --port 8233` with the engine's usual port: 1000 above would be taken twice."""
+    port = free_port()
+    async with EmbeddedEngine(tmp_path, port=port, spare=port + 1000) as engine:
+        assert engine.ui_port not in (port, port + 1000)
 
 
 async def test_acknowledged_start_survives_a_kill_of_the_engine(tmp_path: Path) -> None:
