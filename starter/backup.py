@@ -22,7 +22,8 @@ from typing import Any
 from sqlalchemy.engine import make_url
 
 from review.blobs import Blobs
-from review.settings import KEYS, SECRETS_FILE, Settings
+from review.records.checkpoints import KEY_FILE
+from review.settings import KEYS, PAYLOAD_KEYS_FILE, SECRETS_FILE, Settings
 
 MANIFEST = "manifest.json"
 FORMAT = "sanshen-backup/1"
@@ -118,6 +119,7 @@ def _fill(settings: Settings, new: Path, say: Say) -> Json:
         "made_at": made_at.isoformat(timespec="seconds"),
         "ledger": "sqlite" if is_sqlite else "postgresql",
         "engine": ENGINE in hashes,
+        "keys_elsewhere": keys_elsewhere(settings),
         "files": dict(sorted(hashes.items())),
     }
     _write(new / MANIFEST, json.dumps(manifest, indent=1).encode())
@@ -169,6 +171,10 @@ def restore(folder: Path, settings: Settings, say: Say) -> Json:
         raise BackupError("not_empty", folder=data)
     if not is_sqlite and _has_tables(settings.ledger_url):
         raise BackupError("database_used")
+    set_now = {_fingerprint(key) for keys in _keys(settings).values() for key in keys}
+    for name, fingerprint in manifest.get("keys_elsewhere", {}).items():
+        if fingerprint not in set_now:
+            raise BackupError("key_missing", name=name)
     say("copying")
     data.parent.mkdir(parents=True, exist_ok=True)
     new = data.with_name(f".{data.name}.new-{secrets.token_hex(4)}")
@@ -192,6 +198,42 @@ def restore(folder: Path, settings: Settings, say: Say) -> Json:
     finally:
         shutil.rmtree(new, ignore_errors=True)
     return manifest
+
+
+def keys_elsewhere(settings: Settings) -> dict[str, str]:
+    """Return the keys that DATA doesn't hold, so no backup either: setting and fingerprint.
+
+    A restore asks for the same ones: without them second factors, the engine's payloads or the
+    next signed state would be another installation's.
+    """
+    files = {
+        "SECRET_KEY": settings.data / SECRETS_FILE,
+        "PAYLOAD_KEYS": settings.keys / PAYLOAD_KEYS_FILE,
+        "AUDIT_KEYS": settings.keys / KEY_FILE,
+    }
+    return {
+        f"SANSHEN_{name}": _fingerprint(keys[0])
+        for name, keys in _keys(settings).items()
+        if keys and set(keys[0]) != {"-"} and keys[0] not in _text(files[name])  # "-": none is set
+    }
+
+
+def _keys(settings: Settings) -> dict[str, list[str]]:
+    """Return the keys in force, the current one of each kind first."""
+    return {
+        "SECRET_KEY": [settings.secret_key.get_secret_value()],
+        "PAYLOAD_KEYS": list(settings.payload_keys_by_id.values()),
+        "AUDIT_KEYS": [key.get_secret_value() for key in settings.audit_keys],
+    }
+
+
+def _text(file: Path) -> str:
+    return file.read_text(encoding="utf-8") if file.exists() else ""
+
+
+def _fingerprint(key: str) -> str:
+    """Return what tells a key from others and gives nothing of it away."""
+    return hashlib.sha256(f"sanshen backup {key}".encode()).hexdigest()[:16]
 
 
 def is_free(folder: Path) -> bool:

@@ -17,6 +17,7 @@ EXITS = {
     "no_backup": USAGE,
     "part_missing": REFUSED,
     "part_altered": REFUSED,
+    "key_missing": REFUSED,
     "file_missing": REFUSED,
     "file_altered": REFUSED,
 }
@@ -32,12 +33,19 @@ def back_up(folder: Path, data: Path | None, as_json: bool) -> None:
     except backup.BackupError as error:
         _end(error)
     _show("backup_done", manifest, folder, as_json)
+    for name in manifest["keys_elsewhere"]:
+        say(t("backup_key_elsewhere", name=name))
 
 
 def restore(folder: Path, data: Path | None, as_json: bool) -> None:
-    """Put a backup into an empty DATA, then verify the ledger as it now is."""
+    """Put a backup into an empty DATA, then verify the ledger as it now is.
+
+    From then on the channel is asked about whatever was submitted before, ere it is sent: it may
+    have gone out after the copy was made.
+    """
     from review.blobs import Blobs
     from review.records.engine import upgrade
+    from review.records.restores import note_restore
     from starter import backup, cli_doctor
     from starter.cli_audit import watch_of
 
@@ -49,6 +57,8 @@ def restore(folder: Path, data: Path | None, as_json: bool) -> None:
     _progress("verifying")
     settings = settings_for(data)  # with the keys that came back
     upgrade(settings.ledger_url)
+    made_at = datetime.fromisoformat(manifest["made_at"])
+    in_ledger(settings, note_restore, made_at, datetime.now(UTC), write=True)
     found = in_ledger(settings, cli_doctor.in_ledger, datetime.now(UTC))
     found += in_ledger(settings, cli_doctor.against_checkpoint, watch_of(settings))
     found += in_ledger(settings, cli_doctor.in_blobs, Blobs(settings.data / backup.BLOBS))

@@ -1,10 +1,12 @@
 """`sanshen doctor`: recompute the invariants; find what ledger and engine disagree on.
 
 Nothing is mended in the ledger: what is wrong there is for people. A workflow that is missing is
-started again, for it can be told everything from the ledger (design, principle 1).
+started again, for it can be told everything from the ledger (design, principle 1); one that runs is
+told to ask again, and ends where the ledger doesn't know its item.
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -39,6 +41,7 @@ from review.records.tables import (
 from review.rules.digests import algorithm_of
 from review.rules.errors import NotFoundError
 from review.rules.matters import MatterKind, OrderState
+from review.rules.positions import Nudge
 from review.rules.submissions import text_digest, version_digest
 from review.rules.values import PublicationState, Status, StepState, Verdict
 from workflows.names import matter_workflow_id, submission_workflow_id
@@ -229,10 +232,30 @@ def _nudges(session: Session, now: datetime) -> Iterator[Trouble]:
 
 def under_way(session: Session) -> list[tuple[str, str, str]]:
     """Return id, category and unit of every item that a workflow should be carrying."""
+    owed = (  # a channel that has not given its final word, or still shows what is to go
+        select(Publication.submission_id)
+        .where(
+            col(Publication.state).in_([PublicationState.SUBMITTED, PublicationState.ACCEPTED])
+            | (
+                (col(Publication.wanted) == "retracted")
+                & (col(Publication.state) != PublicationState.RETRACTED)
+            )
+        )
+        .distinct()
+    )
     statement = select(Submission.id, Submission.category, Submission.unit_id).where(
-        col(Submission.status).in_(UNDER_WAY)
+        col(Submission.status).in_(UNDER_WAY) | col(Submission.id).in_(owed)
     )
     return [(str(a), str(b), str(c)) for a, b, c in session.exec(statement)]
+
+
+def known_items(session: Session, ids: list[str]) -> set[str]:
+    """Return those of these ids that are items of this ledger."""
+    found: set[str] = set()
+    for at in range(0, len(ids), PAGE):
+        some = col(Submission.id).in_(ids[at : at + PAGE])
+        found |= set(session.exec(select(Submission.id).where(some)))
+    return found
 
 
 def minded(session: Session) -> list[tuple[str, str]]:
@@ -257,17 +280,19 @@ async def matters_in_engine(
 ) -> list[Trouble]:
     """Return the orders, incidents and cases that no workflow minds; with `repair`, start it.
 
+    With `repair` those that run are nudged, too; see `in_engine`.
+
     Raises:
         RPCError, RuntimeError: The engine can't be reached.
     """
     found: list[Trouble] = []
     for kind, matter_id in matters:
-        if await _is_running(client, matter_workflow_id(kind, matter_id)):
-            continue
+        is_running = await _is_running(client, matter_workflow_id(kind, matter_id))
         more: dict[str, Any] = {kind: matter_id}
         if repair:
             more["repaired"] = await nudge_matter(client, MatterKind(kind), matter_id)
-        found.append(trouble("workflow_missing", **more))
+        if not is_running:
+            found.append(trouble("workflow_missing", **more))
     return found
 
 
@@ -276,19 +301,56 @@ async def in_engine(
 ) -> list[Trouble]:
     """Return the items that no workflow carries; with `repair`, start it.
 
+    With `repair` those that run are nudged, too: an engine that was put back from an older copy
+    has forgotten what it was told, and a nudge too many changes nothing.
+
     Raises:
         RPCError, RuntimeError: The engine can't be reached.
     """
     found: list[Trouble] = []
     for submission_id, category, unit in items:
-        if await _is_running(client, submission_workflow_id(submission_id)):
-            continue
+        is_running = await _is_running(client, submission_workflow_id(submission_id))
         more: dict[str, Any] = {}
         if repair:
             more["repaired"] = await nudge(
                 client, submission_id, reason="repair", about=known(category, unit)
             )
-        found.append(trouble("workflow_missing", submission_id, **more))
+        if not is_running:
+            found.append(trouble("workflow_missing", submission_id, **more))
+    return found
+
+
+async def carried(client: Client) -> list[str]:
+    """Return the id of every item that a running workflow carries, as the engine lists them.
+
+    Raises:
+        RPCError, RuntimeError: The engine can't be reached.
+    """
+    prefix = submission_workflow_id("")
+    query = "WorkflowType='SubmissionWorkflow' AND ExecutionStatus='Running'"
+    return [
+        one.id.removeprefix(prefix)
+        async for one in client.list_workflows(query)
+        if one.id.startswith(prefix)
+    ]
+
+
+async def unknown_to_ledger(client: Client, strays: list[str], *, repair: bool) -> list[Trouble]:
+    """Return workflows of items that this ledger does not have; with `repair`, have them end.
+
+    A ledger put back from an older copy does not know them. They could publish nothing: the
+    ledger judges. Told to ask it again, they end by themselves; they are not terminated from
+    here, where the wrong ledger may have been named.
+    """
+    found: list[Trouble] = []
+    for submission_id in strays:
+        more: dict[str, Any] = {}
+        if repair:
+            handle = client.get_workflow_handle(submission_workflow_id(submission_id))
+            with suppress(RPCError):  # it ended meanwhile
+                await handle.signal("decided", Nudge(submission_id=submission_id, reason="repair"))
+            more["repaired"] = True
+        found.append(trouble("workflow_stray", submission_id, **more))
     return found
 
 

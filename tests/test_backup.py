@@ -150,7 +150,7 @@ def test_everything_of_a_backup_is_checked_before_anything_is_restored(small, tm
         (copy / name).write_bytes(content)
         assert not other.exists()
 
-    done = sanshen("restore", copy, "--data", other)
+    done = sanshen("restore", copy, "--data", other, SANSHEN_SECRET_KEY="s" * 32)
     assert done.returncode == 0, done.stderr
     ledgers = ("ledger.db",)  # goes on living
     assert all(

@@ -15,6 +15,7 @@ from review.ids import new_id
 from review.records import audit
 from review.records.checkpoints import LEDGER_OLDER, UNREADABLE, Watch, require_current
 from review.records.people import holders
+from review.records.restores import was_restored_after
 from review.records.tables import (
     Attempt,
     Authorisation,
@@ -289,7 +290,9 @@ def claim(
         source=version.source,
         unit_name=session.get_one(Unit, row.unit_id).name,
         attempt_no=attempt_no,
-        in_doubt=any(a.ended_at is None for a in attempts),
+        # After a restore the ledger may not know a send: the channel is asked first.
+        in_doubt=any(a.ended_at is None for a in attempts)
+        or was_restored_after(session, row.submitted_at),
         may_send=may_send,
         reference=publication.reference,
         correction_of=live_before[-1].generation if live_before else 0,

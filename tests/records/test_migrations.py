@@ -11,7 +11,15 @@ from alembic.migration import MigrationContext
 from sqlalchemy import inspect
 from sqlmodel import SQLModel
 
-from review.records import bulletins, channels, hook_tables, letters, matters, tables  # noqa: F401
+from review.records import (  # noqa: F401
+    bulletins,
+    channels,
+    hook_tables,
+    letters,
+    matters,
+    restores,
+    tables,
+)
 from review.records.engine import Ledger, upgrade
 
 _number = itertools.count()

@@ -5,7 +5,14 @@ from typing import Any, Literal
 from alembic import context
 from sqlmodel import AutoString, SQLModel
 
-from review.records import bulletins, channels, hook_tables, letters, matters  # noqa: F401
+from review.records import (  # noqa: F401
+    bulletins,
+    channels,
+    hook_tables,
+    letters,
+    matters,
+    restores,
+)
 from review.records.tables import UtcDateTime
 
 
