@@ -1,5 +1,6 @@
 """The way to the engine: a client as the settings say, and what its namespace must hold."""
 
+import re
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,7 +11,11 @@ from temporalio.api.operatorservice.v1 import (
     AddSearchAttributesRequest,
     ListSearchAttributesRequest,
 )
-from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest, UpdateNamespaceRequest
+from temporalio.api.workflowservice.v1 import (
+    DescribeNamespaceRequest,
+    GetSystemInfoRequest,
+    UpdateNamespaceRequest,
+)
 from temporalio.client import Client
 from temporalio.runtime import Runtime
 from temporalio.service import RetryConfig, RPCError, RPCStatusCode, TLSConfig
@@ -27,6 +32,13 @@ SEARCH_ATTRIBUTES = {
 
 # Closed runs stay readable that long; the archive is the ledger, which keeps everything.
 RETENTION = timedelta(days=90)
+
+VERSION = re.compile(r"v?(\d{1,4})\.(\d{1,4})\.(\d{1,4})(?![\d.])")
+CLOUD = (".tmprl.cloud", ".temporal.io")
+
+# Older servers of these lines have known holes; a line that isn't named is newer or has none fixed.
+LEAST_VERSIONS = {(1, 30): 7, (1, 31): 3}
+LEAST_LINE = (1, 32)
 
 # A page does not wait for an absent engine: 0.3 s instead of the client's own 10 s (design).
 IMPATIENT = RetryConfig(max_retries=3, max_elapsed_time_millis=1500)
@@ -56,6 +68,47 @@ async def connect(
         lazy=lazy,
         runtime=runtime,
     )
+
+
+class EngineOldError(Exception):
+    """The server is of a version with known holes.
+
+    Attributes:
+        version: What it says it is.
+        least: What to install.
+    """
+
+    def __init__(self, version: str) -> None:
+        self.version = version
+        lines = [f"{a}.{b}.{patch}" for (a, b), patch in LEAST_VERSIONS.items()]
+        self.least = ", ".join([*lines, f"{LEAST_LINE[0]}.{LEAST_LINE[1]}.0"])
+        super().__init__(f"Temporal server {version} has known holes; install one of {self.least}")
+
+
+def is_new_enough(version: str) -> bool:
+    """Tell whether a server's version is free of the holes we know of; an odd one is not."""
+    found = VERSION.match(version)
+    if found is None:
+        return False
+    major, minor, patch = map(int, found.groups())
+    if (major, minor) >= LEAST_LINE:
+        return True
+    least = LEAST_VERSIONS.get((major, minor))
+    return least is not None and patch >= least
+
+
+async def require_version(client: Client) -> str:
+    """Return the server's version; Temporal Cloud says none of its own and is kept by its makers.
+
+    Raises:
+        EngineOldError: It has known holes.
+        RPCError: The engine is away.
+    """
+    info = await client.workflow_service.get_system_info(GetSystemInfoRequest())
+    is_cloud = client.service_client.config.target_host.partition(":")[0].endswith(CLOUD)
+    if not is_cloud and not is_new_enough(info.server_version):
+        raise EngineOldError(info.server_version)
+    return info.server_version
 
 
 async def prepare_namespace(client: Client) -> None:

@@ -198,6 +198,26 @@ def _log_level(value: Any) -> Any:
     return value.upper() if isinstance(value, str) else value
 
 
+WORDS_OF_EXAMPLES = ("change", "example", "secret", "password", "default", "sanshen", "test")
+DISTINCT = 12  # characters at least; 32 random ones of base64 have fewer once in a million
+
+
+def _is_guessable(secret: str) -> bool:
+    """Tell whether a key is one of an example, or too even to be random."""
+    plain = secret.removeprefix("whsec_")
+    try:
+        raw = base64.b64decode(plain, validate=True)
+    except (binascii.Error, ValueError):
+        raw = b""
+    few = len(set(plain)) < DISTINCT or (len(raw) >= 24 and len(set(raw)) < DISTINCT)
+    return few or any(word in plain.lower() for word in WORDS_OF_EXAMPLES if len(word) > 4)
+
+
+def _is_weak_password(password: str) -> bool:
+    known = {"postgres", "temporal", "sanshen", "password", "admin", "root", "123456"}
+    return len(password) < 12 or password.lower() in known or "change" in password.lower()
+
+
 SecretUrl = Annotated[SecretStr, _with_scheme("http", "https")]
 
 
@@ -272,6 +292,9 @@ class Settings(BaseSettings):
     mail_from: Annotated[str, AfterValidator(_mail_address)] = "sanshen@localhost"
     notify_urls: Annotated[tuple[SecretUrl, ...], NoDecode, BeforeValidator(_listed)] = ()
 
+    production: bool = False
+    metrics_address: Annotated[str | None, AfterValidator(lambda v: v and _address(v))] = None
+
     log_format: Literal["json", "console"] = "json"
     log_level: Annotated[
         Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_log_level)
@@ -327,6 +350,31 @@ class Settings(BaseSettings):
     def _certificate_has_its_key(self) -> Self:
         if bool(self.temporal_tls_cert) != bool(self.temporal_tls_key):
             raise ValueError(f"{PREFIX}TEMPORAL_TLS_CERT and {PREFIX}TEMPORAL_TLS_KEY go together")
+        return self
+
+    @model_validator(mode="after")
+    def _production_has_secrets_of_its_own(self) -> Self:
+        """Nothing that stands in an example, or that anybody could guess, guards real content."""
+        if not self.production:
+            return self
+        given = {
+            "SECRET_KEY": self.secret_key.get_secret_value(),
+            **{f"PAYLOAD_KEYS {name}": key for name, key in self.payload_keys_by_id.items()},
+            **{f"AUDIT_KEYS {n}": key.get_secret_value() for n, key in enumerate(self.audit_keys)},
+            **{f"OA_WEBHOOK_KEYS {one.id}": one.secret.get_secret_value()
+               for one in self.oa_webhook_keys},
+        }  # fmt: skip
+        for name, secret in given.items():
+            if _is_guessable(secret):
+                raise ValueError(f"{PREFIX}{name}: is an example's or can be guessed")
+        if not self.payload_keys:
+            raise ValueError(f"{PREFIX}PAYLOAD_KEYS: is missing; the engine would store plain ids")
+        if self.database_url is not None:
+            url = urlsplit(self.database_url.get_secret_value())
+            if url.scheme != "sqlite" and url.password and _is_weak_password(url.password):
+                raise ValueError(f"{PREFIX}DATABASE_URL: its password is a default one")
+        if urlsplit(self.public_url).scheme != "https":
+            raise ValueError(f"{PREFIX}PUBLIC_URL: must be https:// in production")
         return self
 
     @model_validator(mode="after")

@@ -527,6 +527,49 @@ def db_upgrade(data: DataOption = None) -> None:
     print(t("upgraded"))
 
 
+@db.command("prepare")
+def db_prepare(data: DataOption = None) -> None:
+    """Make ready what separate processes need: tables, first rules, the engine's namespace.
+
+    What `sanshen up` does by itself at each start. Harmless when repeated, or done by two at once.
+
+    Example: sanshen db prepare
+    """
+    from review.engine import EngineOldError
+    from starter.embedded import set_up_ledger
+    from starter.errors import StartError
+
+    settings = settings_for(data)
+    try:
+        settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        set_up_ledger(settings)
+        is_there = asyncio.run(_prepare_engine(settings))
+    except StartError as error:
+        raise CommandError(error.line(language()), error.exit_code) from None
+    except EngineOldError as error:
+        raise CommandError(str(error), OUTSIDE) from None
+    if not is_there:
+        fail("engine_away", OUTSIDE, address=settings.temporal_address)
+    print(t("prepared"))
+
+
+async def _prepare_engine(settings: "Settings") -> bool:
+    """Register search attributes and retention; False when the engine can't be reached."""
+    from temporalio.service import RPCError
+
+    from review.engine import connect, prepare_namespace, require_version
+
+    try:
+        client = await connect(settings, lazy=True)
+        await require_version(client)
+        await prepare_namespace(client)
+    except (RPCError, RuntimeError):
+        return False
+    finally:
+        await asyncio.sleep(0.1)  # sdk-python#300: the interpreter aborts without
+    return True
+
+
 def doctor(repair: bool, data: Path | None, as_json: bool) -> None:
     """Look for what is wrong; 1 when something is, 3 when the engine can't be asked."""
     from review.blobs import Blobs
@@ -581,7 +624,12 @@ async def _ask_engine(
         client = await connect(_where_it_runs(settings), lazy=True)
         await client.service_client.check_health()
         found = await cli_doctor.in_engine(client, items, repair=repair)
-        return found + await cli_doctor.matters_in_engine(client, matters, repair=repair)
+        found += await cli_doctor.matters_in_engine(client, matters, repair=repair)
+        # Listed first and looked up then: what is submitted meanwhile is in the ledger already.
+        carried = await cli_doctor.carried(client)
+        known = in_ledger(settings, cli_doctor.known_items, carried)
+        strays = [one for one in carried if one not in known]
+        return found + await cli_doctor.unknown_to_ledger(client, strays, repair=repair)
     except (RPCError, RuntimeError):
         return None
     finally:

@@ -135,7 +135,7 @@ class Whole:
         await self._engine.child.start()
         self._keep("engine", self._engine.child)
         await asyncio.gather(
-            self._engine.prepare(), asyncio.to_thread(_set_up_ledger, settings, self._demo)
+            self._engine.prepare(), asyncio.to_thread(set_up_ledger, settings, self._demo)
         )
         environment = self._environment(settings)
         for name, command in self._programs.items():
@@ -390,7 +390,14 @@ def _keep_payload_key(file: Path) -> None:
         raise StartError("secrets_broken", file=file) from error
 
 
-def _set_up_ledger(settings: Settings, demo: bool) -> None:
+def set_up_ledger(settings: Settings, demo: bool = False) -> None:
+    """Make or renew the tables, give an empty ledger its first rules, print the first key.
+
+    Harmless when all of it is there; two may do it at once.
+
+    Raises:
+        StartError: The ledger can't be worked with.
+    """
     from alembic.util import CommandError
     from sqlalchemy.exc import SQLAlchemyError
 

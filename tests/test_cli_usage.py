@@ -122,7 +122,7 @@ COMMANDS = [
     *("inbox", "board", "stats", "timeline", "check", "doctor", "people/import", "token/issue"),
     *("attach", "password/set", "policy/check", "policy/show", "calendar/import", "words/import"),
     *("sources/import", "audit/verify", "audit/export", "audit/checkpoint", "db/upgrade"),
-    *("form", "export/ledger", "export/item", "policy/rehearse", "backup", "restore"),
+    *("form", "export/ledger", "export/item", "policy/rehearse", "backup", "restore", "db/prepare"),
     *("order/list", "order/open", "order/show", "order/act", "incident/list", "incident/show"),
     *("incident/register", "incident/act", "violation/list", "violation/open", "violation/show"),
     *("violation/act", "bulletin/list", "bulletin/show", "bulletin/act", "bulletin/submit"),

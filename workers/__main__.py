@@ -11,6 +11,7 @@ from typing import Any
 import structlog
 import uvloop
 from temporalio.client import Client
+from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from activities.advance import Advancer, Clock, system_clock
@@ -28,7 +29,7 @@ from activities.report import Reporter
 from review import logs
 from review.acts.connecting import PURPOSE as CHANNEL_SECRETS
 from review.blobs import Blobs
-from review.engine import connect
+from review.engine import EngineOldError, connect, require_version
 from review.records.checkpoints import Keys, Watch, keys_in
 from review.records.engine import Ledger
 from review.records.hook_keys import PURPOSE as HOOKS
@@ -167,13 +168,22 @@ def _mailbox(settings: Settings) -> Mailbox:
     return FolderMailbox(settings.data / "mail")
 
 
+def runtime_of(settings: Settings) -> Runtime | None:
+    """Return the SDK's runtime with its metrics shown to Prometheus; None where nobody asks."""
+    if settings.metrics_address is None:
+        return None
+    shown = PrometheusConfig(bind_address=settings.metrics_address)
+    return Runtime(telemetry=TelemetryConfig(metrics=shown))
+
+
 async def serve(settings: Settings) -> None:
     """Work until SIGINT or SIGTERM."""
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    client = await connect(settings, runtime=runtime_of(settings))
+    log.info("engine_found", version=await require_version(client))
     ledger = Ledger(settings.ledger_url, settings.digests)
-    client = await connect(settings)
     blobs = Blobs(settings.data / "blobs")
     outgoing = Outgoing(settings.internal_hosts)
     reading = Outgoing(settings.internal_hosts, needs_tls=False)
@@ -236,7 +246,7 @@ async def serve(settings: Settings) -> None:
 
 
 def main() -> int:
-    """Run the worker; 2 for a wrong setting, 3 when the engine can't be reached."""
+    """Run the worker; 2 for a wrong setting, 3 when the engine can't be reached or is too old."""
     try:
         settings = load()
     except SettingsError as error:
@@ -245,6 +255,9 @@ def main() -> int:
     logs.configure(settings.log_format, settings.log_level)
     try:
         uvloop.run(serve(settings))
+    except EngineOldError as error:
+        print(error, file=sys.stderr)
+        return 3
     except RuntimeError as error:
         log.error("worker_ended", reason=type(error).__name__)
         return 3
