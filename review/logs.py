@@ -4,12 +4,15 @@ An event is a past fact with fields: ids, codes and moments, never content or na
 """
 
 import logging
+import re
 import sys
 from typing import Any, Literal, TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor
 from temporalio import activity, workflow
+
+CARRIES = re.compile(r"(?:submission|publication)-([0-9a-z]+)(?:-|$)")
 
 # HTTP clients show addresses, which can hold keys (chat webhooks do); alembic lists its plug-ins.
 TALKATIVE = ("alembic", "httpcore", "httpx", "pikepdf", "urllib3", "uvicorn.access")
@@ -23,7 +26,11 @@ def drop_replayed(_: Any, __: str, event: EventDict) -> EventDict:
 
 
 def add_temporal_ids(_: Any, __: str, event: EventDict) -> EventDict:
-    """Name the workflow or the activity that speaks; in a workflow its clock gives the time."""
+    """Name the workflow or the activity that speaks; in a workflow its clock gives the time.
+
+    `submission_id` is the one id from a request to its publication: the web says it when it
+    answers, beside the request's own, and everything a workflow or activity says has it.
+    """
     if workflow.in_workflow():
         info = workflow.info()
         event.setdefault("workflow_id", info.workflow_id)
@@ -35,6 +42,8 @@ def add_temporal_ids(_: Any, __: str, event: EventDict) -> EventDict:
         event.setdefault("attempt", task.attempt)
         if task.workflow_id:
             event.setdefault("workflow_id", task.workflow_id)
+    if carried := CARRIES.match(str(event.get("workflow_id", ""))):
+        event.setdefault("submission_id", carried[1])
     return event
 
 

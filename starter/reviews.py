@@ -35,6 +35,7 @@ from review.acts import (
     editing,
     foreseeing,
     item,
+    measuring,
     outlets,
     overseeing,
     reading,
@@ -602,6 +603,14 @@ class Reviews:
     async def overview(self, person: Person) -> Json:
         """Return the supervisor's board: tiles, heat, what breaches next, who is away."""
         return await self._read(overseeing.overview, person, self._clock())
+
+    async def measures(self) -> measuring.Measures:
+        """Return how things stand, in counts and ages.
+
+        Raises:
+            LedgerUnavailableError: The ledger can't be asked.
+        """
+        return await self._read(measuring.measure, self._clock())
 
     async def latest_entry(self) -> int:
         """Return the number of the trace's last entry; a number and nothing else."""

@@ -45,6 +45,8 @@ SECURITY_HEADERS = (
     ("Permissions-Policy", "camera=(), geolocation=(), microphone=()"),
     ("Cache-Control", "no-store"),
 )
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+ITEM_ID = re.compile("[0-9a-z]{26}")
 STRICT_TRANSPORT = ("Strict-Transport-Security", "max-age=31536000")  # a year; https only
 
 
@@ -91,6 +93,8 @@ class Edge:
             await answer(scope, receive, send_with_headers)
         finally:
             self._metrics.answered(scope, status, time.perf_counter() - started)
+            if scope["method"] not in SAFE:
+                _say(scope, status)
 
     def _broken(self, request: Request, given: Headers, request_id: str) -> Response:
         """Return what somebody gets for a bug: a page to read, else problem details."""
@@ -99,6 +103,17 @@ class Edge:
         return problem(
             500, "internal_error", language_of(given.get("accept-language"), self._language)
         )
+
+
+def _say(scope: Scope, status: int) -> None:
+    """Say which request was about which item: from here its id leads to the publication."""
+    route = getattr(scope.get("route"), "path", None) or "unknown"
+    given = scope.get("path_params", {}).get("submission_id")
+    made = scope.get("state", {}).get("submission_id")
+    about = made or given
+    # A path may hold anything; what is no id of ours is not repeated.
+    known = {"submission_id": about} if about and ITEM_ID.fullmatch(str(about)) else {}
+    log.info("answered", route=route, status=status, **known)
 
 
 def request_id_of(given: Sequence[str]) -> str:

@@ -34,7 +34,8 @@ async def readyz(request: Request, reviews: ReviewsDep) -> Answer:
 
 
 @router.get("/metrics", **gives("text/plain"))
-async def metrics(request: Request) -> Response:
-    """Counts and times for Prometheus; no content, no names."""
+async def metrics(request: Request, reviews: ReviewsDep) -> Response:
+    """Counts, times and how things stand for Prometheus; no content, no names."""
     counted: Metrics = request.app.state.metrics
+    await counted.ask(reviews.measures)
     return Response(counted.text(), media_type=CONTENT_TYPE_LATEST)

@@ -47,6 +47,7 @@ async def submit(
 ) -> Answer:
     """Submit a text for review; 409 `screening_stop` stores nothing."""
     taken = await reviews.submit(caller.person, draft, key=key, way_in=caller.way_in)
+    request.state.submission_id = taken["id"]
     return Answer(findings_in(taken, language_for(request)), 201)
 
 
