@@ -229,7 +229,7 @@ async def seen(
         "labels": effects.labels(item, offer, language) if offer else {},
         "summaries": effects.summaries(item, offer, language) if offer else {},
         "whereabouts": effects.whereabouts(item, language),
-        "body": Markup(body_html(item["body"])),
+        "body": Markup(body_html(item["body"])),  # nosec B704
         "channel_names": names,
         "bases": bases,
         "base": base,

@@ -372,7 +372,7 @@ async def looked_at(
         "places": places,
         "stops": any(one["severity"] == "stop" for one in found),
         "marked": {name: marked(texts.get(name, ""), found, name) for name in ("title", "body")},
-        "preview": Markup(preview),
+        "preview": Markup(preview),  # nosec B704
     }
 
 

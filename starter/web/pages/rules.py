@@ -83,7 +83,7 @@ async def rules(request: Request, visitor: VisitorDep, reviews: ReviewsDep) -> R
     return rendered(
         request, "rules.html", visitor, tabs=tabs_of(visitor), policy=policy, digest=digest,
         routes=routes_of(policy, known=regulation is not None),
-        regulation=Markup(regulation) if regulation else None,
+        regulation=Markup(regulation) if regulation else None,  # nosec B704
     )  # fmt: skip
 
 
