@@ -88,6 +88,8 @@ class Notifier:
         claimed, calendar = await self._ledger.run(
             _claim, now, self._mailbox.batch, self._mailbox.needs_address
         )
+        if not claimed:  # another worker was quicker
+            return 0
         letters = [self.letter(one.told, calendar, now) for one in claimed]
         told = sent = 0
         last = Outcome("sent")
