@@ -52,7 +52,9 @@ class Outgoing:
             trust_env=False,
             follow_redirects=False,
             timeout=PATIENCE,
-            limits=httpx.Limits(max_connections=20, max_keepalive_connections=5),
+            # A kept connection is known by its address alone: it would serve another host there,
+            # whose certificate nobody has checked.
+            limits=httpx.Limits(max_connections=20, max_keepalive_connections=0),
         )
 
     async def aclose(self) -> None:
