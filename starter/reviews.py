@@ -191,6 +191,10 @@ class Reviews:
         """Keep the first answer to a signed message."""
         await self._ledger.run(deliveries.answer_delivery, message_id, status, answer)
 
+    async def release_delivery(self, message_id: str) -> None:
+        """Bind a signed message's id to no body after all."""
+        await self._ledger.run(deliveries.release_delivery, message_id)
+
     async def new_version(
         self,
         person: Person,

@@ -140,9 +140,9 @@ def test_first_start_prints_a_key_once(tmp_path, capsys):
     settings = Settings(data=tmp_path / "new", secret_key="s" * 48, _env_file=None)
     settings.data.mkdir()
 
-    embedded._set_up_ledger(settings, False)
+    embedded.set_up_ledger(settings, False)
     first = capsys.readouterr().err
-    embedded._set_up_ledger(settings, False)
+    embedded.set_up_ledger(settings, False)
 
     assert first.count("first_") == 1 and "first_" not in "".join(capsys.readouterr())
     ledger = Ledger(settings.ledger_url)
@@ -158,8 +158,8 @@ def test_later_start_with_other_rules_changes_none(tmp_path, capsys):
     def settings(policy: str) -> Settings:
         return Settings(data=tmp_path, secret_key="s" * 48, policy=policy, _env_file=None)
 
-    embedded._set_up_ledger(settings("hebei-lcj-2022-35"), False)
-    embedded._set_up_ledger(settings("demo-seconds"), False)  # nobody is there yet
+    embedded.set_up_ledger(settings("hebei-lcj-2022-35"), False)
+    embedded.set_up_ledger(settings("demo-seconds"), False)  # nobody is there yet
     ledger = Ledger(settings("demo-seconds").ledger_url)
 
     def join(session) -> None:
@@ -173,7 +173,7 @@ def test_later_start_with_other_rules_changes_none(tmp_path, capsys):
     ledger.write(join)
     capsys.readouterr()
 
-    embedded._set_up_ledger(settings("hebei-lcj-2022-35"), False)
+    embedded.set_up_ledger(settings("hebei-lcj-2022-35"), False)
 
     with ledger.reading() as session:
         latest = select(Pack.id).order_by(Pack.adopted_at.desc()).limit(1)

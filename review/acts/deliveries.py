@@ -43,6 +43,15 @@ def answer_delivery(session: Session, message_id: str, status: int, answer: dict
     )
 
 
+def release_delivery(session: Session, message_id: str) -> None:
+    """Bind an id to no body: the decision it names had come another way, with other words."""
+    session.exec(
+        delete(HookDelivery)
+        .where(col(HookDelivery.id) == message_id)
+        .where(col(HookDelivery.status) == 0)
+    )
+
+
 def forget_deliveries(session: Session, now: datetime) -> int:
     """Drop what was answered long ago; a decision's own id still makes it count once."""
     gone = session.exec(delete(HookDelivery).where(col(HookDelivery.at) < now - KEPT))

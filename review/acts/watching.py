@@ -170,6 +170,8 @@ def uncovered(session: Session, channel: str, posts: Iterable[SeenPost]) -> list
     ).all()  # fmt: skip
     covered = {row.reference for row in rows if row.state in (*RUNNING, PublicationState.LIVE)}
     began = min((row.at for row in rows), default=None)
+    if began is not None:
+        began = began.replace(microsecond=0)  # platforms tell whole seconds
     open_marks = {
         wechat_mark(session.get_one(Submission, row.submission_id).number, row.digest)
         for row in rows

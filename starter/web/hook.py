@@ -61,7 +61,9 @@ async def receive_decision(request: Request, access: AccessDep, reviews: Reviews
     try:
         taken = await _decide(request, delivery, sent, access, reviews)
     except RuleError as error:
-        if error.status in ANSWERS and error.code not in NEVER_KEPT:
+        if error.code == "key_reused":
+            await reviews.release_delivery(delivery.message_id)
+        elif error.status in ANSWERS and error.code not in NEVER_KEPT:
             kept = {"code": error.code, "params": to_jsonable_python(error.params, fallback=str)}
             await reviews.answer_delivery(delivery.message_id, error.status, kept)
         raise

@@ -84,7 +84,7 @@ MUTANTS = (
     ),
     Mutant(
         "what may have arrived is sent again", "review/acts/publishing.py",
-        "in_doubt=any(a.ended_at is None for a in attempts),", "in_doubt=False,",
+        "in_doubt=any(a.ended_at is None for a in attempts)\n        or", "in_doubt=",
     ),
     Mutant(
         "the gate ignores a missing step", "review/rules/gate.py",

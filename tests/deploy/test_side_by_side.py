@@ -114,6 +114,7 @@ def check(url: str, data: Path, journal: Journal, feed: Any) -> Report:
     return report
 
 
+@pytest.mark.long
 async def test_one_of_each_is_killed_under_load_and_nothing_is_lost_or_doubled(
     postgres: str, tmp_path: Path
 ) -> None:

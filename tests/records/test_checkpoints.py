@@ -3,7 +3,9 @@
 import base64
 import json
 import shutil
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -401,3 +403,23 @@ async def test_publisher_publishes_nothing_on_an_older_ledger_and_raises_the_ala
     with put_back.writing() as session:
         claim = publishing.claim(session, course.id, "site", 1, course.now, watch)
     assert claim.may_send
+
+
+def test_two_workers_that_sign_at_once_leave_one_checkpoint(ledger, tmp_path):
+    """Two workers over PostgreSQL: one of them used to end with a doubled key."""
+    note(ledger, 3)
+    keys = Keys([SEED])
+    ready = threading.Barrier(4)
+
+    def sign(number: int) -> Checkpoint:
+        watch = Watch(tmp_path / f"c{number}", keys)
+        ready.wait()
+        return checkpoints.make(ledger, watch, MONDAY)
+
+    with ThreadPoolExecutor(4) as workers:
+        made = list(workers.map(sign, range(4)))
+
+    with ledger.reading() as session:
+        rows = session.exec(select(CheckpointRow)).all()
+    assert {one.no for one in made} == {row.no for row in rows}
+    assert [row.no for row in rows] == list(range(1, len(rows) + 1))
