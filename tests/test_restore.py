@@ -67,7 +67,7 @@ def once_each(data: Path, ids: list[str]) -> None:
 @pytest.mark.parametrize(
     "names",
     [
-        ("same",),
+        pytest.param(("same",), marks=pytest.mark.long),
         pytest.param(("engine_older", "engine_newer", "engine_gone"), marks=pytest.mark.long),
     ],
 )
