@@ -462,9 +462,7 @@ class Reviews:
         """Ask the running workflow; within a second, or say that it didn't answer."""
         if self._client is None:
             return {"answered": False}
-        handle = self._client.get_workflow_handle_for(
-            SubmissionWorkflow.run, submission_workflow_id(submission_id)
-        )
+        handle = self._client.get_workflow_handle(submission_workflow_id(submission_id))
         try:
             position = await asyncio.wait_for(
                 handle.query(SubmissionWorkflow.status), QUERY_PATIENCE
