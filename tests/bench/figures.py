@@ -1,9 +1,13 @@
 """How figures are kept and shown: medians and tails, and what the machine itself allows."""
 
+import json
+import os
+import platform
 import sqlite3
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 
@@ -15,6 +19,8 @@ class Figure:
     value: str
     floor: str = ""
     aim: str = ""
+    # The same in numbers, for a chart: {"of": a line's name, "x": its place, …: what was measured}.
+    numbers: Mapping[str, float | str] | None = None
 
 
 def share(values: Sequence[float], part: float) -> float:
@@ -27,6 +33,30 @@ def ms(values: Sequence[float]) -> str:
     """Return p50 and p99 in milliseconds, with how many were measured."""
     p50, p99 = share(values, 0.5) * 1000, share(values, 0.99) * 1000
     return f"p50 {p50:.1f} ms, p99 {p99:.1f} ms (n={len(values)})"
+
+
+def as_json(figures: Iterable[Figure], load: tuple[float, float]) -> str:
+    """Return figures with the machine they are of.
+
+    Args:
+        load: Of the machine in the minute before and the minute after: over a core or so, what was
+            taken by the clock says nothing.
+    """
+    machine = {
+        "machine": platform.machine(),
+        "cores": len(os.sched_getaffinity(0)),
+        "python": platform.python_version(),
+        "sqlite": sqlite3.sqlite_version,
+        "sqlalchemy": version("sqlalchemy"),
+        "temporalio": version("temporalio"),
+        "load": load,
+    }
+    told = [
+        {"what": f.what, "value": f.value, "floor": f.floor, "aim": f.aim}
+        | ({"numbers": dict(f.numbers)} if f.numbers else {})
+        for f in figures
+    ]
+    return json.dumps({"machine": machine, "figures": told}, ensure_ascii=False, indent=1) + "\n"
 
 
 def show(figures: Iterable[Figure]) -> str:

@@ -8,7 +8,7 @@ only the engine reads (milestones, nudges) and what near repeats are found by st
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -44,6 +44,7 @@ AUTHORS = ("afforest_info", "forest_info", "fire_info")
 STOPS = ("unit_review", "edit_proof2", "second_review", "final_review", "proof3_publish")
 BATCH = 500  # submissions written in one transaction
 MOST_WAITING = 2_000  # people's inboxes don't grow with what is long over
+BY_HAND = 20_000  # submissions; more are multiplied in the database
 DAYS_BACK = 700  # over which the finished ones are spread
 
 Row = dict[str, Any]
@@ -59,19 +60,29 @@ class Model:
     running: bool
 
 
-def fill(ledger: Ledger, count: int) -> None:
+def fill(
+    ledger: Ledger,
+    count: int,
+    *,
+    waiting_at_most: int = MOST_WAITING,
+    authors: Sequence[str] = AUTHORS,
+) -> None:
     """Bring a ledger that has the office's roster to so many submissions.
 
     At most 2,000 of them, and at most half, wait at one of the five steps of work news; the
-    others were published in the 700 days before.
+    others were published in the 700 days before. From 20,000 on, those are multiplied.
     """
+    if count > BY_HAND:
+        fill(ledger, BY_HAND, waiting_at_most=waiting_at_most, authors=authors)
+        multiply(ledger, count)
+        return
     with ledger.reading() as session:
         there = len(session.exec(select(Submission.id).limit(count)).all())
-    models = [one for author in AUTHORS for one in _models(ledger, author)] if not there else []
+    models = [one for author in authors for one in _models(ledger, author)] if not there else []
     models = models or _found(ledger)
     waiting = [one for one in models if one.running]
     over = [one for one in models if not one.running]
-    still = min(MOST_WAITING, count // 2)
+    still = min(waiting_at_most, count // 2)
     with ledger.reading() as session:
         there = len(session.exec(select(Submission.id).limit(count)).all())
         open_now = len(
@@ -87,6 +98,63 @@ def fill(ledger: Ledger, count: int) -> None:
                 made.append(_copy(over[number % len(over)], number, 1 + number * 7 % DAYS_BACK))
         _write(ledger, made)
     _tidy(ledger)
+
+
+def multiply(ledger: Ledger, count: int) -> None:
+    """Bring a filled ledger to so many submissions by copying what is over, in the database alone.
+
+    A copy's rows have its original's ids with a suffix and its original's hashes, so the trace of a
+    multiplied ledger doesn't verify; plans, sizes and times are those of real rows.
+    """
+    with ledger.writing() as session:
+        over = f"status = '{Status.PUBLISHED}' AND number LIKE 'copy-%'"
+        there = session.execute(text("SELECT count(*) FROM submission")).scalar_one()
+        done = session.execute(
+            text("SELECT coalesce(max(CAST(substr(id, 28) AS integer)), 0) FROM submission"
+                 " WHERE length(id) > 27")
+        ).scalar_one()  # fmt: skip
+        originals = session.execute(
+            text(f"SELECT count(*) FROM submission WHERE {over} AND length(id) < 27")
+        ).scalar_one()
+    while there < count:
+        done += 1
+        most = min(originals, count - there)
+        with ledger.writing() as session:
+            session.execute(text("DROP TABLE IF EXISTS pg_temp.chosen" if not ledger.is_sqlite
+                                 else "DROP TABLE IF EXISTS temp.chosen"))  # fmt: skip
+            session.execute(
+                text(f"CREATE TEMPORARY TABLE chosen AS SELECT id FROM submission WHERE {over}"
+                     f" AND length(id) < 27 ORDER BY id LIMIT {most}")
+            )  # fmt: skip
+            for table in (*COPIED, Audit):
+                columns = [one.name for one in table.__table__.columns if one.name != "seq"]
+                key = {Submission: "id", Audit: "chain"}.get(table, "submission_id")
+                values = [
+                    f"\"{one}\" || '-{done}'" if one in SUFFIXED[table] else f'"{one}"'
+                    for one in columns
+                ]
+                names = ", ".join(f'"{one}"' for one in columns)
+                session.execute(
+                    text(f'INSERT INTO "{table.__tablename__}" ({names})'
+                         f' SELECT {", ".join(values)} FROM "{table.__tablename__}"'
+                         f' WHERE "{key}" IN (SELECT id FROM chosen)')
+                )  # fmt: skip
+        there += most
+    _tidy(ledger)
+
+
+SUFFIXED: dict[Any, set[str]] = {  # what names another row of the same submission
+    Submission: {"id", "number"},
+    Version: {"id", "submission_id"},
+    Step: {"id", "submission_id"},
+    StepPerson: {"step_id", "submission_id"},
+    Decision: {"id", "submission_id", "step_id", "closes_step_id"},
+    FindingRow: {"id", "submission_id"},
+    Authorisation: {"id", "submission_id", "decision_id"},
+    Publication: {"id", "submission_id", "authorisation_id"},
+    Notice: {"id", "key", "submission_id"},
+    Audit: {"chain"},
+}
 
 
 def _models(ledger: Ledger, author: str) -> Iterator[Model]:

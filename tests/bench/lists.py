@@ -28,7 +28,7 @@ from tests.bench.ledgers import fill
 from tests.examples import MONDAY, office
 
 NOW = MONDAY + timedelta(hours=1)
-SIZES = (1_000, 10_000, 100_000)
+SIZES = (1_000, 10_000, 100_000, 1_000_000)
 REVIEWER, OVERSEER, OFFICER = "editor_a", "supervisor_a", "afforest_info"
 A_HUNDRED = 100
 
@@ -174,18 +174,36 @@ def ledger_at(folder: Path, url: str | None) -> Iterator[Ledger]:
         ledger.close()
 
 
+def _size(ledger: Ledger) -> int:
+    """Return the bytes of tables and indexes."""
+    with ledger.engine.connect() as connection:
+        if ledger.is_sqlite:
+            pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+            return int(pages * connection.exec_driver_sql("PRAGMA page_size").scalar_one())
+        size = "SELECT pg_database_size(current_database())"
+        return int(connection.exec_driver_sql(size).scalar_one())
+
+
 async def bench(
     folder: Path, *, most: int = SIZES[-1], rounds: int = A_HUNDRED, url: str | None = None
 ) -> list[Figure]:
-    """Measure each request at 1,000, 10,000 … submissions, up to `most`.
+    """Measure each request at 1,000, 10,000 … submissions, up to `most`; and the ledger's size.
 
     Args:
         url: An empty PostgreSQL database; without it, a SQLite file.
     """
-    figures = []
+    figures: list[Figure] = []
+    which = "PostgreSQL" if url else "SQLite"
     with ledger_at(folder, url) as ledger:
         for size in [*(size for size in SIZES if size < most), most]:
             await asyncio.to_thread(fill, ledger, size)
+            each = _size(ledger) / size
+            figures.append(
+                Figure(
+                    f"{size:,}: ledger a submission, {which}", f"{each / 1024:.1f} KiB",
+                    numbers={"of": f"bytes, {which}", "x": size, "bytes": round(each)},
+                )
+            )  # fmt: skip
             place = Place(ledger, folder)
             floor = ""
             for look in looks(place.waiting()):
@@ -197,6 +215,12 @@ async def bench(
                         f" {took.statements} statements",
                         floor,
                         "p99 50 ms" if floor else "",
+                        {
+                            "of": f"{look.what}, {which}",
+                            "x": size,
+                            "processor_ms": round(share(took.processor, 0.5) * 1000, 2),
+                            "statements": took.statements,
+                        },
                     )
                 )
                 floor = floor or ms(took.wall)

@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import psycopg
+
 from review.acts import submitting
 from review.records.engine import Ledger
 from tests.examples import CHECKLIST, a_draft, who
@@ -31,10 +33,16 @@ STEPS = ("unit_review", "edit_proof2", "second_review", "final_review", "proof3_
 AUTHORS = {"afforest": "afforest_info", "forest": "forest_info", "fire": "fire_info"}
 
 
-def set_up(data: Path, waiting: int) -> dict[str, str]:
-    """Make a ledger with the staff and as many submissions waiting; return the tokens."""
-    tokens = fill(data, MORE)
-    ledger = Ledger(f"sqlite:///{data / 'ledger.db'}")
+def set_up(
+    data: Path, waiting: int, url: str = "", more: dict[str, tuple[str, str, str]] | None = None
+) -> dict[str, str]:
+    """Make a ledger with the staff, and more of them, and as many submissions waiting.
+
+    Returns:
+        The tokens by name.
+    """
+    tokens = fill(data, MORE | (more or {}), url)
+    ledger = Ledger(url or f"sqlite:///{data / 'ledger.db'}")
     for start in range(0, waiting, 100):
         ledger.write(_submit, range(start, min(start + 100, waiting)))
     ledger.close()
@@ -86,6 +94,8 @@ class Staff:
 class Look:
     """Reads from the ledger's file, beside the processes that are measured and at little cost."""
 
+    NOW = "datetime('now')"
+
     def __init__(self, data: Path) -> None:
         self._db = sqlite3.connect(f"file:{data / 'ledger.db'}?mode=ro", uri=True)
 
@@ -103,9 +113,30 @@ class Look:
         return str(self.one("SELECT status FROM submission WHERE id=?", item))
 
     def is_quiet(self) -> bool:
-        """Tell whether the engine is owed nothing and nobody a mail."""
+        """Tell whether the engine is owed nothing and nobody a mail that may go out now."""
         owed = self.one("SELECT count(*) FROM outbox WHERE done_at IS NULL")
-        return not owed and not self.one("SELECT count(*) FROM notice WHERE mailed_at IS NULL")
+        unmailed = (
+            f"SELECT count(*) FROM notice WHERE mailed_at IS NULL AND not_before <= {self.NOW}"
+        )
+        return not owed and not self.one(unmailed)
 
     def close(self) -> None:
         self._db.close()
+
+
+class PostgresLook(Look):
+    """The same on PostgreSQL, over a connection of its own."""
+
+    NOW = "now()"
+
+    def __init__(self, url: str) -> None:
+        self._connection = psycopg.connect(url.replace("+psycopg", ""), autocommit=True)
+
+    def rows(self, statement: str, *args: Any) -> list[Any]:
+        return self._connection.execute(statement.replace("?", "%s"), args).fetchall()  # type: ignore[arg-type]
+
+    def one(self, statement: str, *args: Any) -> Any:
+        return self.rows(statement, *args)[0][0]
+
+    def close(self) -> None:
+        self._connection.close()
