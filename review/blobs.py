@@ -7,12 +7,16 @@ import hashlib
 import os
 import re
 import secrets
+import time
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 DIGEST = re.compile("[0-9a-f]{64}")
 CHUNK = 1024 * 1024  # bytes
 NEW = ".new-"  # how a file is called while it is written
+ASIDE = ".old-"  # and before its name while it is decided whether it goes
+LATELY = 24 * 3600  # seconds; an upload's row follows its bytes much sooner
 MISSING, ALTERED = "missing", "altered"
 
 
@@ -47,7 +51,9 @@ class Blobs:
         digest = digest_of(content)
         path = self.path(digest)
         if self.problem(digest) is None:
-            return digest
+            with suppress(FileNotFoundError):  # set aside this moment: kept anew below
+                os.utime(path)  # somebody needs it: see `drop_aside`
+                return digest
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         new = path.with_name(f"{NEW}{secrets.token_hex(8)}")
         try:
@@ -63,6 +69,34 @@ class Blobs:
         for folder in (path.parent, self._root):
             _sync(folder)
         return digest
+
+    def set_aside(self, digest: str) -> bool:
+        """Take a file out of the way, for `drop_aside` or `put_back`; False when there is none."""
+        path = self.path(digest)
+        with suppress(FileNotFoundError):
+            path.replace(_aside(path))
+        return _aside(path).exists()
+
+    def put_back(self, digest: str) -> None:
+        """Have a file that was set aside where it was, unless the same bytes came anew."""
+        path = self.path(digest)
+        with suppress(FileNotFoundError):  # nothing was set aside, or another was quicker
+            if path.exists():
+                _aside(path).unlink()
+            else:
+                _aside(path).replace(path)
+
+    def drop_aside(self, digest: str) -> bool:
+        """Remove a file that was set aside; False, and it is back, if somebody kept it lately."""
+        aside = _aside(self.path(digest))
+        try:
+            if time.time() - aside.stat().st_mtime < LATELY:
+                self.put_back(digest)
+                return False
+            aside.unlink()
+        except FileNotFoundError:  # another was quicker
+            return False
+        return True
 
     def read(self, digest: str) -> bytes | None:
         """Return a file's bytes; None when they are not there or not those that were kept."""
@@ -86,6 +120,10 @@ class Blobs:
     def problems(self, digests: Iterable[str]) -> dict[str, str]:
         """Return what is wrong, by digest."""
         return {one: what for one in digests if (what := self.problem(one)) is not None}
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f"{ASIDE}{path.name}")
 
 
 def _sync(folder: Path) -> None:

@@ -20,6 +20,7 @@ from temporalio.client import Client
 from temporalio.runtime import Runtime
 from temporalio.service import RetryConfig, RPCError, RPCStatusCode, TLSConfig
 
+from review.headers import Correlation
 from review.payloads import converter
 from review.settings import Settings
 
@@ -67,6 +68,7 @@ async def connect(
         retry_config=IMPATIENT if lazy else None,
         lazy=lazy,
         runtime=runtime,
+        interceptors=[Correlation()],
     )
 
 

@@ -57,6 +57,20 @@ class IncidentAct(Request):
     text: Text = ""
 
 
+class NewTopic(Request):
+    """A topic (专题) under which several submissions are to stand."""
+
+    title: Name
+    note: Text = ""
+
+
+class TopicAct(Request):
+    """One act on a topic."""
+
+    act: Literal["add", "remove", "close", "reopen"]
+    submission: Ident | None = None  # for add and remove: its id or number
+
+
 class NewViolation(Request):
     """A lead (线索) that a person opens; `kind` counts as the regulation does, 1 to 6."""
 

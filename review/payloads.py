@@ -7,8 +7,9 @@ endpoint, which is told no workflow, can open it too.
 
 import base64
 import os
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from functools import cached_property
 from typing import Self
 
 from cryptography.exceptions import InvalidTag
@@ -28,6 +29,8 @@ from temporalio.converter import (
 
 ENCODING = b"binary/encrypted"
 CIPHER = b"AES-256-GCM"
+MOST_BOUND = 64  # workflows and activities
+RUN_OF_SCHEDULE = re.compile(rb"-\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")  # the engine's own ending
 NONCE_LENGTH = 12  # bytes, what AES-GCM is made for (NIST SP 800-38D)
 
 
@@ -95,7 +98,7 @@ class Cipher(PayloadCodec, WithSerializationContext):
         nonce, sealed = payload.data[:NONCE_LENGTH], payload.data[NONCE_LENGTH:]
         try:
             # What a payload says of itself opens it only where nobody knows better.
-            if workflow and self._workflow is not None and workflow != self._workflow:
+            if workflow and self._workflow is not None and not _is_of(workflow, self._workflow):
                 raise InvalidTag
             plain = cipher.decrypt(nonce, sealed, _bound_to(self._namespace, workflow, key_id))
             return Payload.FromString(plain)
@@ -112,6 +115,34 @@ class Cipher(PayloadCodec, WithSerializationContext):
         )
         metadata = {"encoding": ENCODING, "cipher": CIPHER, "key": key_id, "workflow": workflow}
         return Payload(metadata=metadata, data=nonce + sealed)
+
+
+class _Converter(DataConverter):
+    """Asked for the same workflow or activity many times a task, it is bound to it once."""
+
+    def with_context(self, context: SerializationContext) -> Self:
+        bound = self._bound.get(context)
+        if bound is None:
+            if len(self._bound) >= MOST_BOUND:
+                self._bound.clear()
+            bound = self._bound[context] = super().with_context(context)
+        return bound
+
+    @cached_property
+    def _bound(self) -> dict[SerializationContext, Self]:
+        return {}
+
+
+def _is_of(written_for: bytes, workflow: bytes) -> bool:
+    """Tell whether a payload is this workflow's own.
+
+    A schedule's is written for the id that it was given; each run that the engine starts of it has
+    the moment appended.
+    """
+    if workflow == written_for:
+        return True
+    is_longer = workflow.startswith(written_for)
+    return is_longer and RUN_OF_SCHEDULE.fullmatch(workflow[len(written_for) :]) is not None
 
 
 def _bound_to(namespace: bytes, workflow: bytes, key_id: bytes) -> bytes:
@@ -137,8 +168,8 @@ def converter(keys: Mapping[str, str], namespace: str = "default") -> DataConver
     codec = cipher(keys, namespace)
     if codec is None:
         return pydantic_data_converter
-    return replace(
-        pydantic_data_converter,
+    return _Converter(
+        payload_converter_class=pydantic_data_converter.payload_converter_class,
         payload_codec=codec,
         failure_converter_class=DefaultFailureConverterWithEncodedAttributes,
     )

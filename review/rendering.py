@@ -5,7 +5,7 @@ else (R1.3-2, R1.3-6). So nothing here knows the time, the settings or the datab
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from html import unescape
 from html.parser import HTMLParser
@@ -15,10 +15,10 @@ import nh3
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from review.rules.digests import algorithm_of, digest
-from review.rules.publications import Claim
+from review.rules.publications import Claim, published_part
 from review.rules.values import Value
 
 WEBSITE = "website"
@@ -27,6 +27,10 @@ PUSH = "push"
 # What WeChat takes of one article (developers.weixin.qq.com, 新增草稿).
 WECHAT_TITLE = 32  # characters
 WECHAT_AUTHOR = 16
+WECHAT_PICTURES = frozenset({"image/png", "image/jpeg"})  # that an article may show (uploadimg)
+WECHAT_PICTURE_BYTES = 1_000_000  # less than that
+PICTURE_ADDRESS = 200  # characters to keep free for each picture's address over there
+AUTHOR_LEFT_OUT = "publication.author_left_out"
 WECHAT_CONTENT = 19_999
 WECHAT_CONTENT_BYTES = 1_000_000
 
@@ -56,6 +60,8 @@ EXTENSIONS = {
     "video/webm": ".webm",
     "video/mp4": ".mp4",
 }
+# A reviewed picture in an article, by its bytes; a body can't write this, its HTML is text.
+PICTURE = re.compile(r'<img src="\.\./files/([0-9a-f]{64}\.(?:png|jpg))"')
 # What XML 1.0 can't carry (and a reader can't see), lone surrogates included; and the marks that
 # turn the direction of text, with which a title could show as another one.
 UNPRINTABLE = re.compile(
@@ -69,6 +75,22 @@ class Rendered(Value):
     media_type: str
     content: bytes
     digest: str
+
+
+class Limit(Value):
+    """A limit of a platform that a rendering exceeds.
+
+    Args:
+        length: How many characters there are; HTML marks count in a body.
+        fits: What of the text a reader would see up to the limit, its end tells the place.
+        refuses: Nothing is sent; otherwise the part alone is left out.
+    """
+
+    code: str
+    length: int
+    most: int
+    fits: str
+    refuses: bool = True
 
 
 def render(
@@ -102,7 +124,7 @@ def render(
         "digest": line["digest"],
         "on": printable(line.get("on", "")),
         "source": _source(line.get("source") or {}),
-        "attachments": [_attachment(attachment) for attachment in attachments],
+        "attachments": [_attachment(one) for one in published_part(attachments)],
     }
     body = printable(body_markdown)
     if platform == WEBSITE:
@@ -161,17 +183,55 @@ def wechat_article(content: bytes) -> dict[str, str]:
     }
 
 
+def pictures_in(article: str) -> tuple[str, ...]:
+    """Return the files that an article shows, each once, as `SHA256.EXTENSION`."""
+    return tuple(dict.fromkeys(PICTURE.findall(article)))
+
+
+def with_pictures(article: str, addresses: Mapping[str, str]) -> str:
+    """Return the approved article, each picture at the platform's own address for those bytes."""
+    return PICTURE.sub(lambda found: f'<img src="{escape(addresses[found[1]])}"', article)
+
+
 def exceeds(platform: str, content: bytes) -> str:
     """Return which limit of the platform a rendering exceeds, as a code; empty: none."""
+    return next((one.code for one in limits(platform, content) if one.refuses), "")
+
+
+def limits(platform: str, content: bytes, unit_name: str = "") -> tuple[Limit, ...]:
+    """Return which limits of the platform a rendering exceeds, those that refuse it first.
+
+    Args:
+        unit_name: Where it is given, it is told too when the platform's author line can't hold it.
+    """
     if platform != WECHAT:
-        return ""
+        return ()
     article = wechat_article(content)
-    if len(article["title"]) > WECHAT_TITLE:
-        return "publication.title_too_long"
-    text = article["content"]
-    if len(text) > WECHAT_CONTENT or len(text.encode()) > WECHAT_CONTENT_BYTES:
-        return "publication.text_too_long"
-    return ""
+    title, text = article["title"], article["content"]
+    room = WECHAT_CONTENT - PICTURE_ADDRESS * len(PICTURE.findall(text))
+    found = []
+    if len(title) > WECHAT_TITLE:
+        found.append(
+            Limit(
+                code="publication.title_too_long", length=len(title), most=WECHAT_TITLE,
+                fits=title[:WECHAT_TITLE],
+            )
+        )  # fmt: skip
+    if len(text) > room or len(text.encode()) > WECHAT_CONTENT_BYTES:
+        found.append(
+            Limit(
+                code="publication.text_too_long", length=len(text), most=room,
+                fits=visible_text(text[:max(room, 0)].rpartition("<")[0]),
+            )
+        )  # fmt: skip
+    if len(printable(unit_name)) > WECHAT_AUTHOR:
+        found.append(
+            Limit(
+                code=AUTHOR_LEFT_OUT, length=len(unit_name), most=WECHAT_AUTHOR, fits="",
+                refuses=False,
+            )
+        )  # fmt: skip
+    return tuple(found)
 
 
 def visible_text(html: str) -> str:
@@ -240,7 +300,12 @@ def _attachment(attachment: dict[str, Any]) -> dict[str, Any]:
     file = published_file(attachment)
     is_image = file is not None and str(attachment["media_type"]).startswith("image/")
     label = shown["caption"] or shown["name"] or str(attachment.get("id", ""))
-    return {**shown, "file": file, "is_image": is_image, "label": label}
+    is_picture = (
+        is_image
+        and attachment["media_type"] in WECHAT_PICTURES
+        and 0 < int(attachment.get("size") or 0) < WECHAT_PICTURE_BYTES
+    )
+    return {**shown, "file": file, "is_image": is_image, "is_picture": is_picture, "label": label}
 
 
 def _html(body: str, *, links: bool = True) -> str:

@@ -32,6 +32,7 @@ class AttachmentUse(Request):
     rights: Short = ""
     map_number: Short = ""
     transcript: Text = ""
+    background: bool = False  # for those who review; never published (R5.1-1)
 
 
 class Source(Request):
@@ -75,6 +76,7 @@ class Draft(Content):
     ai_generated: bool = False
     linked: Annotated[tuple[Ident, ...], Field(max_length=20)] = ()
     incident: Ident | None = None
+    topic: Ident | None = None  # the id or number of an open one (R3.2-7)
     other_outlets: Text = ""
     contact: Short = ""
     countersign_units: Annotated[tuple[Ident, ...], Field(max_length=20)] = ()
@@ -129,7 +131,7 @@ Act = Literal[
     "withdraw", "urge", "comment", "transfer", "reassign", "delegate", "set_category",
     "set_deadline", "hold", "release", "waive", "add_signer", "reconfirm", "certify_changes",
     "late_opinion", "external_opinion", "renew_authorisation", "retract", "ratify_retraction",
-    "correct", "retry_channel", "resolve_unknown",
+    "correct", "retry_channel", "resolve_unknown", "grade",
 ]  # fmt: skip
 
 
@@ -159,6 +161,7 @@ class ActRequest(Request):
     categories: Annotated[tuple[Category, ...], Field(max_length=4)] = ()
     organisation: Short = ""
     findings_seen: Annotated[tuple[Ident, ...], Field(max_length=500)] = ()
+    grade: Literal["A", "B", "C"] | None = None
 
 
 Json = dict[str, Any]

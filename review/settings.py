@@ -34,6 +34,8 @@ PREFIX = "SANSHEN_"
 KEYS = "keys"  # in DATA; each file readable by its owner alone
 PAYLOAD_KEYS_FILE = "payload.json"  # in KEYS; made by `sanshen up`
 SECRETS_FILE = "secrets.json"  # in DATA; made by `sanshen up`, which keeps its own secret key
+# What people may add of their own: platforms at one known host each.
+OWN_WAYS = ("wecombot", "dingtalk", "feishu", "lark")
 SECRET_KEY_LENGTH = 32  # characters at least: 256 bits where each is worth eight
 
 
@@ -290,10 +292,17 @@ class Settings(BaseSettings):
 
     smtp_url: Annotated[SecretStr | None, _with_scheme("smtp", "smtps")] = None
     mail_from: Annotated[str, AfterValidator(_mail_address)] = "sanshen@localhost"
+    decision_link_hours: Annotated[int, Field(ge=0, le=72)] = 72
     notify_urls: Annotated[tuple[SecretUrl, ...], NoDecode, BeforeValidator(_listed)] = ()
+    notice_ways: Annotated[
+        Path | None, AfterValidator(lambda path: path and path.expanduser().absolute())
+    ] = None
+    own_ways: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)] = OWN_WAYS
 
     production: bool = False
     metrics_address: Annotated[str | None, AfterValidator(lambda v: v and _address(v))] = None
+    replay_gate: Annotated[int, Field(ge=0, le=1000)] = 20
+    otlp_url: Annotated[str | None, _with_scheme("http", "https")] = None
 
     log_format: Literal["json", "console"] = "json"
     log_level: Annotated[

@@ -122,12 +122,12 @@ def act(
     if item.row.status not in terms.when:
         raise RefusedError("wrong_status", status=item.row.status, act=request.act)
     data = DO[request.act](doing) or {}
-    nudge = request.act not in ("comment", "urge", "delegate", "external_opinion", "waive")
+    nudge = request.act not in ("comment", "urge", "delegate", "external_opinion", "waive", "grade")
     item.trace(
         request.act, now, person, role=doing.role, way_in=way_in, nudge=nudge,
         reason=bool(request.reason), **data,
     )  # fmt: skip
-    if request.reason and request.act not in ("comment",):
+    if request.reason and request.act not in ("comment", "grade"):
         _remark(doing, request.act, request.reason)
     session.flush()
     return position_of(item)
@@ -422,6 +422,22 @@ def _late_opinion(doing: Doing) -> dict[str, Any]:
     return {"step": skipped[-1].key}
 
 
+def _grade(doing: Doing) -> dict[str, Any]:
+    """The editor's grade (R5.1-1): feedback for the unit once it is out; the last one counts."""
+    doing.need("grade")
+    grade = str(doing.request.grade)
+    _remark(doing, "grade", doing.request.reason).anchor = grade
+    row = doing.item.row
+    people = [
+        (row.author_id, "author"),
+        *notices.unit_people(doing.session, row.unit_id, doing.now),
+    ]
+    notices.tell(
+        doing.session, doing.item, people, "graded", doing.now.isoformat(), doing.now, grade=grade
+    )
+    return {"grade": grade}
+
+
 def _external_opinion(doing: Doing) -> dict[str, Any]:
     """Joint review with 宣传、网信、公安 where needed: recorded, never blocking (A-26)."""
     doing.need("organisation", "opinion")
@@ -593,6 +609,7 @@ DO: dict[str, Callable[[Doing], dict[str, Any] | None]] = {
     "certify_changes": lambda doing: _decide_on(doing, CERTIFY),
     "late_opinion": _late_opinion,
     "external_opinion": _external_opinion,
+    "grade": _grade,
     "renew_authorisation": _renew_authorisation,
     "retract": _retract,
     "ratify_retraction": _ratify_retraction,

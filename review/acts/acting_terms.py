@@ -75,6 +75,7 @@ TERMS: dict[str, Terms] = {
     "ratify_retraction": Terms(FINAL_ROLES),
     "correct": Terms(CENTER, (Status.PUBLISHED, Status.PARTLY_PUBLISHED), reason=True),
     "retry_channel": Terms((Role.PUBLISHER, Role.CHANNEL_OPERATOR, Role.CENTER_CHIEF), LIVE),
+    "grade": Terms(CENTER, (Status.PUBLISHED, Status.PARTLY_PUBLISHED)),
     "resolve_unknown": Terms((Role.PUBLISHER, Role.CHANNEL_OPERATOR), LIVE),
 }
 

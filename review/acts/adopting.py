@@ -217,7 +217,9 @@ def adopt_first_calendar(session: Session, calendar: Calendar, now: datetime) ->
     return adopt_calendar(session, calendar, now)
 
 
-def adopt_calendar(session: Session, calendar: Calendar, now: datetime) -> bool:
+def adopt_calendar(
+    session: Session, calendar: Calendar, now: datetime, *, by: str = "", way_in: str = ""
+) -> bool:
     """Put a calendar in force; open deadlines in working time are set anew by it (3.4).
 
     Returns:
@@ -238,8 +240,8 @@ def adopt_calendar(session: Session, calendar: Calendar, now: datetime) -> bool:
     session.flush()
     _set_deadlines_anew(session, calendar, now)
     audit.append(
-        session, audit.BUREAU, "calendar_imported", at=now, digest=digest,
-        data={"version": calendar.version},
+        session, audit.BUREAU, "calendar_imported", at=now, person_id=by, way_in=way_in,
+        digest=digest, data={"version": calendar.version},
     )  # fmt: skip
     return True
 

@@ -7,7 +7,7 @@ review waits for another system.
 """
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, exists, update
@@ -26,6 +26,7 @@ POSTS = 8  # on their way to one endpoint at a time
 LEASE = timedelta(minutes=1)  # longer than a try may take; then another worker may try
 FIRST_RETRY = timedelta(seconds=5)
 LAST_RETRY = timedelta(hours=1)
+WAITS = datetime(9999, 1, 1, tzinfo=UTC)  # behind an earlier message of its item; not looked at
 TRIES_KEPT = 20
 GRAVE = (Category.EMERGENCY, Category.PUBLIC_OPINION)  # number and category are all that is said
 TOLD = ("status_changed", "decided", "milestone_overdue", "milestone_item_alarm",
@@ -206,7 +207,8 @@ def _tell(
         "unit": row.unit_id,
         "link": f"{public_url}/items/{row.id}",
     }
-    n = _last(session, endpoint.id, row.id)
+    last = _last(session, endpoint.id, row.id)
+    n, due_at = last.n if last else 0, WAITS if last and last.done_at is None else now
     for at, kind, said in messages:
         if kind not in endpoint.events:
             continue
@@ -214,7 +216,7 @@ def _tell(
         session.add(
             HookPost(
                 id=f"msg_{new_id()}", endpoint_id=endpoint.id, submission_id=row.id, n=n,
-                kind=kind, at=at, next_try_at=now,
+                kind=kind, at=at, next_try_at=due_at,
                 payload={
                     "type": kind,
                     "timestamp": at.isoformat(),
@@ -222,25 +224,38 @@ def _tell(
                 },
             )
         )  # fmt: skip
+        due_at = WAITS
 
 
-def _last(session: Session, endpoint_id: str, submission_id: str) -> int:
-    last = session.exec(
-        select(HookPost.n)
+def _last(session: Session, endpoint_id: str, submission_id: str) -> HookPost | None:
+    """Return the item's last message, locked: whoever settles it then sees what comes behind."""
+    return session.exec(
+        select(HookPost)
         .where(HookPost.endpoint_id == endpoint_id)
         .where(HookPost.submission_id == submission_id)
         .order_by(col(HookPost.n).desc())
         .limit(1)
+        .with_for_update()
     ).first()
-    return last or 0
 
 
 # --- on their way ---------------------------------------------------------------------------------
 
 
 def endpoints_due(session: Session, now: datetime) -> list[str]:
-    """Return the endpoints for which a message may go out now."""
-    return list(session.exec(_due(now).with_only_columns(col(HookPost.endpoint_id)).distinct()))
+    """Return the endpoints for which a message may go out now.
+
+    What waits behind another message is not looked at, so an endpoint that is down for a day
+    costs no more than one that has nothing to be told.
+    """
+    return list(
+        session.exec(
+            select(HookEndpoint.id)
+            .where(col(HookEndpoint.paused_at).is_(None))
+            .where(col(HookEndpoint.removed_at).is_(None))
+            .where(_due(now).where(HookPost.endpoint_id == HookEndpoint.id).exists())
+        )
+    )
 
 
 def take_due(session: Session, endpoint_id: str, now: datetime) -> list[Due]:
@@ -251,7 +266,10 @@ def take_due(session: Session, endpoint_id: str, now: datetime) -> list[Due]:
     taken = []
     rows = session.exec(
         _due(now)
+        .join(HookEndpoint, col(HookEndpoint.id) == col(HookPost.endpoint_id))
         .where(HookPost.endpoint_id == endpoint_id)
+        .where(col(HookEndpoint.paused_at).is_(None))
+        .where(col(HookEndpoint.removed_at).is_(None))
         .order_by(col(HookPost.next_try_at), col(HookPost.id))
         .limit(POSTS)
         .with_for_update(skip_locked=True, of=HookPost)
@@ -275,9 +293,6 @@ def _due(now: datetime) -> Any:
     before = aliased(HookPost)
     return (
         select(HookPost)
-        .join(HookEndpoint, col(HookEndpoint.id) == col(HookPost.endpoint_id))
-        .where(col(HookEndpoint.paused_at).is_(None))
-        .where(col(HookEndpoint.removed_at).is_(None))
         .where(col(HookPost.done_at).is_(None))
         .where(HookPost.next_try_at <= now)
         .where(
@@ -315,8 +330,26 @@ def settle(
     if 200 <= status < 300:
         row.done_at = row.done_at or now
         row.status, row.error = status, ""
+        session.flush()
+        _next_of(session, row, now)
     elif row.done_at is None and row.attempts == attempt:
         back_off = min(FIRST_RETRY * 2 ** min(attempt - 1, 12), LAST_RETRY)
         row.status, row.error = status, error or "refused"
         row.next_try_at = now + max(back_off, min(wait or timedelta(), LAST_RETRY))
     session.add(row)
+
+
+def _next_of(session: Session, done: HookPost, now: datetime) -> None:
+    """Have the message due that waited behind one that was taken."""
+    following = session.exec(
+        select(HookPost)
+        .where(HookPost.endpoint_id == done.endpoint_id)
+        .where(HookPost.submission_id == done.submission_id)
+        .where(col(HookPost.done_at).is_(None))
+        .order_by(col(HookPost.n))
+        .limit(1)
+        .with_for_update()
+    ).first()
+    if following is not None and following.next_try_at == WAITS:
+        following.next_try_at = now
+        session.add(following)

@@ -140,9 +140,10 @@ def described(
         MalformedError: unknown_attachment, attachment_twice.
     """
     ids = [use.id for use in uses]
-    rows = {
-        row.id: row for row in session.exec(select(Attachment).where(col(Attachment.id).in_(ids)))
-    }
+    wanted = select(Attachment).where(col(Attachment.id).in_(ids))
+    # held until the item uses them: none is removed as unused meanwhile (A-29)
+    held = wanted.with_for_update(read=True, key_share=True) if ids else wanted
+    rows = {row.id: row for row in session.exec(held)}
     allowed = set(known)
     errors: list[dict[str, str]] = []
     kept: list[Json] = []
@@ -163,6 +164,8 @@ def described(
 
 def _described(use: AttachmentUse, row: Attachment) -> Json:
     said = use.model_dump()
+    if not use.background:  # as it was before there were any: the digest counts every field
+        del said["background"]
     if "form" not in use.model_fields_set:
         said["form"] = FORMS.get(row.media_type.partition("/")[0], "document")
     return said | {

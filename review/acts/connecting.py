@@ -1,18 +1,23 @@
 """How each channel's platform is reached: registered by an administrator, the secret sealed."""
 
 import secrets
+import string
 from collections.abc import Mapping
 from datetime import datetime
 
 from sqlmodel import Session, col, select
 
+from review.envelopes import Envelope
 from review.records.channels import ChannelConnection
-from review.records.kept import NONCE, Box, note
+from review.records.kept import NONCE, Box, derived, note
 from review.records.tables import Channel
+from review.rendering import WECHAT
 from review.rules.errors import NotFoundError, RefusedError
 from review.rules.publications import Connection
 
 PURPOSE = "channel secrets"
+LETTERS = string.ascii_letters + string.digits
+TOKEN, AES_KEY = 32, 43  # characters, as 公众号 wants them
 ONE_ACCOUNT = frozenset({"wechat"})  # platforms where a second channel of an account is a mistake
 
 
@@ -84,3 +89,39 @@ def connection_of(
         secret=secret,
         options={name: str(value) for name, value in row.options.items()},
     )
+
+
+def callback_keys(secret: bytes, channel_id: str) -> tuple[str, str]:
+    """Return Token and EncodingAESKey of a channel's callbacks.
+
+    They are made from SECRET_KEY each time they are needed and kept nowhere.
+    """
+    raw = derived(secret, f"callbacks of {channel_id}", TOKEN + AES_KEY)
+    letters = "".join(LETTERS[one % len(LETTERS)] for one in raw)
+    return letters[:TOKEN], letters[TOKEN:]
+
+
+def envelope_of(session: Session, channel_id: str, secret: bytes) -> Envelope:
+    """Return with what a channel's callbacks are signed and sealed.
+
+    Raises:
+        NotFoundError: No such channel, or none that calls back, or nobody connected it.
+    """
+    place = session.get(Channel, channel_id)
+    row = session.get(ChannelConnection, channel_id)
+    if place is None or place.platform != WECHAT or row is None or not row.account:
+        raise NotFoundError
+    return Envelope(*callback_keys(secret, channel_id), row.account)
+
+
+def show_callback(
+    session: Session, channel_id: str, secret: bytes, now: datetime
+) -> tuple[str, str]:
+    """Return a channel's callback keys to whoever has the machine's console, and trace it.
+
+    Raises:
+        NotFoundError: As `envelope_of`.
+    """
+    envelope_of(session, channel_id, secret)
+    note(session, "channel_callback_shown", now, "", channel=channel_id)
+    return callback_keys(secret, channel_id)

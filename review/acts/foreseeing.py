@@ -15,10 +15,13 @@ from review.acts.item import Item, calendar_in_force, policy_in_force
 from review.acts.lists import lists_in_force
 from review.acts.showing import shown_moment
 from review.acts.submitting import unit_of
+from review.acts.topics import open_topics
 from review.ids import new_id
 from review.records.people import Person, names
 from review.records.tables import Channel, Step, Submission, Unit
+from review.rendering import WECHAT, Limit, limits, render
 from review.rules import deadlines
+from review.rules.publications import published_line
 from review.rules.submissions import profile_for
 from review.rules.values import Category, Level, Profile, StepState
 
@@ -37,6 +40,7 @@ def choices(session: Session, person: Person) -> Json:
         "channels": [{"id": one.id, "name": one.name} for one in channels],
         "units": [{"id": one.id, "name": one.name} for one in units],
         "sources": source_names(session),
+        "topics": open_topics(session, person),
     }
 
 
@@ -82,6 +86,29 @@ def foresee(session: Session, person: Person, fields: Mapping[str, Any], now: da
             for step in item.steps
         ],
     }
+
+
+def limits_of_text(session: Session, person: Person, fields: Mapping[str, Any]) -> list[Limit]:
+    """Return which limits of its channels' platforms a text would exceed, if it went out now.
+
+    Args:
+        fields: As for `foresee`; without channels there are no limits.
+    """
+    chosen = session.exec(
+        select(Channel.platform)
+        .where(col(Channel.id).in_(list(fields.get("channels") or ())))
+        .where(Channel.platform == WECHAT)
+    ).first()
+    if chosen is None:
+        return []
+    unit = session.get(Unit, unit_of(person))
+    name = unit.name if unit is not None else ""
+    content = render(
+        WECHAT, "0" * 11, str(fields.get("title") or ""), str(fields.get("body") or ""),
+        list(fields.get("attachments") or ()),
+        published_line(name, "sha256:" + "0" * 64, fields.get("source")),
+    ).content  # fmt: skip
+    return list(limits(WECHAT, content, name))
 
 
 def _row(session: Session, person: Person, fields: Mapping[str, Any], now: datetime) -> Submission:

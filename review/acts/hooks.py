@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import func, or_, update
 from sqlmodel import Session, col, select
 
-from review.acts.announcing import look_again
+from review.acts.announcing import WAITS, look_again
 from review.addresses import wrong_with_url
 from review.ids import new_id
 from review.records import hook_keys
@@ -366,7 +366,8 @@ def posts(
         {
             "id": row.id, "endpoint": name, "event": row.kind, "number": number,
             "at": row.at, "attempts": row.attempts, "delivered_at": row.done_at,
-            "next_try_at": None if row.done_at else row.next_try_at, "status": row.status or None,
+            "next_try_at": None if row.done_at or row.next_try_at == WAITS else row.next_try_at,
+            "status": row.status or None,
             "error": row.error, "tries": row.tries,
         }
         for row, name, number in rows[:limit]

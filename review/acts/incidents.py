@@ -285,7 +285,14 @@ def require_readable(person: Person, row: Incident) -> None:
         raise NotFoundError
 
 
-def listed(session: Session, person: Person, filters: Json, limit: int, after: str | None) -> Json:
+def listed(
+    session: Session,
+    person: Person,
+    filters: Json,
+    limit: int,
+    after: str | None,
+    _now: datetime,
+) -> Json:
     """Return the incidents that somebody may read, newest first.
 
     Args:

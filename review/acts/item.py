@@ -8,8 +8,10 @@ from sqlalchemy.orm import defer
 from sqlmodel import Session, col, select
 
 from review.acts.repeats import add_once
+from review.correlation import current as current_request
 from review.ids import new_id
 from review.records import audit
+from review.records.engine import add_row
 from review.records.people import Person
 from review.records.tables import (
     Authorisation,
@@ -25,6 +27,7 @@ from review.records.tables import (
     Step,
     Submission,
     Version,
+    table_of,
 )
 from review.rules.calendar import Calendar
 from review.rules.cases import Case
@@ -213,10 +216,10 @@ class Item:
         self.session.add(publication)
 
     def is_going_out(self) -> bool:
-        """Tell whether something was sent on the authorisation in force."""
+        """Tell whether something was sent of what is authorised, be it before a renewal (A-18)."""
         authorisation = self.authorisation()
         return authorisation is not None and any(
-            p.authorisation_id == authorisation.id for p in self.publications()
+            p.digest == authorisation.digest for p in self.publications()
         )
 
     def add_step(self, planned: PlannedStep, round_: int) -> Step:
@@ -322,11 +325,15 @@ class Item:
             data=data,
         )
         if nudge:
-            self.session.add(
-                Outbox(
-                    id=new_id(), submission_id=self.row.id, reason=event, at=now, next_try_at=now
-                )
-            )
+            add_row(
+                self.session,
+                table_of(Outbox),
+                {
+                    "id": new_id(), "submission_id": self.row.id, "reason": event, "at": now,
+                    "done_at": None, "attempts": 0, "next_try_at": now,
+                    "request_id": current_request(),
+                },
+            )  # fmt: skip
         self.session.add(self.row)
 
 

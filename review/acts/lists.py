@@ -6,14 +6,26 @@ from typing import Literal
 
 from sqlmodel import Session, col, select
 
+from review.acts.adopting import adopt_calendar
 from review.ids import new_id
 from review.lists import builtin_sources, builtin_words, load_sources, load_words
 from review.packs import digest_of
 from review.records import audit
+from review.records.people import Person
 from review.records.tables import WordList
+from review.rules.calendar import Calendar
+from review.rules.errors import NotAllowedError
 from review.rules.screening import Lists, Screener, Sources, Words
+from review.rules.values import Role
 
 Kind = Literal["words", "sources"]
+
+# Who may put which in force (R2.1-1, requirements 1.8): words are the editors', rules the chief's.
+KEEPERS: dict[str, frozenset[Role]] = {
+    "words": frozenset({Role.CENTER_EDITOR, Role.CENTER_CHIEF}),
+    "sources": frozenset({Role.CENTER_CHIEF}),
+    "calendar": frozenset({Role.CENTER_CHIEF}),
+}
 
 # Without lists nothing is typed wrong, but no source is on the list either: reposts are blocked.
 NO_WORDS = Words(version="-")
@@ -48,6 +60,37 @@ def import_list(
     )  # fmt: skip
     session.flush()
     return True
+
+
+def bring_in(
+    session: Session,
+    person: Person,
+    given: Words | Sources | Calendar,
+    now: datetime,
+    *,
+    way_in: str,
+) -> dict[str, str | bool]:
+    """Put a list or the calendar in force in somebody's name.
+
+    Returns:
+        `version` and whether anything `changed`.
+
+    Raises:
+        NotAllowedError: This list is not theirs to keep.
+    """
+    kind = kind_of(given)
+    if not {held.role for held in person.roles} & KEEPERS[kind]:
+        raise NotAllowedError
+    if isinstance(given, Calendar):
+        changed = adopt_calendar(session, given, now, by=person.id, way_in=way_in)
+    else:
+        changed = import_list(session, given, now, by=person.id, way_in=way_in)
+    return {"version": given.version, "changed": changed}
+
+
+def kind_of(given: Words | Sources | Calendar) -> str:
+    """Return under which name a list is kept."""
+    return {Words: "words", Sources: "sources", Calendar: "calendar"}[type(given)]
 
 
 def adopt_first_lists(session: Session, now: datetime) -> None:

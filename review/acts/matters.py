@@ -16,6 +16,7 @@ from review.acts.item import calendar_in_force
 from review.acts.repeats import add_once
 from review.acts.showing import shown_moment
 from review.acts.visibility import SEE_ALL
+from review.correlation import current as current_request
 from review.ids import new_id
 from review.records import audit
 from review.records.matters import (
@@ -47,7 +48,8 @@ PAGES = {  # where people read them; a notice leads there
     MatterKind.INCIDENT: "incidents",
     MatterKind.VIOLATION: "violations",
 }
-NUMBERS = {
+NUMBERS: dict[str, str] = {
+    "topic": "专题〔{year}〕{n}号",
     MatterKind.ORDER: "督办〔{year}〕{n}号",
     MatterKind.INCIDENT: "事件〔{year}〕{n}号",
     MatterKind.VIOLATION: "线索〔{year}〕{n}号",
@@ -164,7 +166,7 @@ def leaders_of(session: Session, unit_id: str, now: datetime) -> list[str]:
 # --- what an act leaves ---------------------------------------------------------------------------
 
 
-def next_number(session: Session, kind: MatterKind, now: datetime) -> str:
+def next_number(session: Session, kind: MatterKind | str, now: datetime) -> str:
     """Return the next number of a year, `督办〔2026〕3号`."""
     zone = ZoneInfo(calendar_in_force(session).timezone)
     year = now.astimezone(zone).year
@@ -214,7 +216,13 @@ def note(
     if nudge:
         session.add(
             MatterOutbox(
-                id=new_id(), kind=kind, matter_id=row.id, reason=event, at=now, next_try_at=now
+                id=new_id(),
+                kind=kind,
+                matter_id=row.id,
+                reason=event,
+                at=now,
+                next_try_at=now,
+                request_id=current_request(),
             )
         )
 
@@ -268,11 +276,12 @@ def entries_of(session: Session, matter_id: str) -> list[Json]:
         .where(MatterEntry.matter_id == matter_id)
         .order_by(col(MatterEntry.at), col(MatterEntry.id))
     ).all()
-    known = names(session, {row.person_id for row in rows if row.person_id})
+    told = [one for row in rows for one in (row.person_id, row.data.get("acting_for")) if one]
+    known = names(session, set(told))
     return [
         {
             "event": row.event,
-            "person": known.get(row.person_id),
+            "person": _with_principal(known.get(row.person_id), known, row),
             "role": row.role or None,
             "text": row.text,
             "data": row.data,
@@ -280,6 +289,12 @@ def entries_of(session: Session, matter_id: str) -> list[Json]:
         }
         for row in rows
     ]
+
+
+def _with_principal(person: Json | None, known: Any, row: MatterEntry) -> Json | None:
+    """Return who did it, with whom they acted for beside, as `代` is shown."""
+    principal = known.get(row.data.get("acting_for", ""))
+    return person | {"acting_for": principal} if person and principal else person
 
 
 def unit_named(session: Session, unit_id: str) -> Json | None:

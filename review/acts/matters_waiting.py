@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, or_
+from sqlalchemy import ColumnElement, and_, or_, true
 from sqlmodel import Session, col, select
 
 from review.acts import incidents, supervising, violations
@@ -18,7 +18,7 @@ Json = dict[str, Any]
 MOST = 20  # of a kind; whoever has more reads the list
 
 
-def mine(session: Session, person: Person, _now: datetime) -> list[Json]:
+def mine(session: Session, person: Person, now: datetime) -> list[Json]:
     """Return what waits for a person, what is due first; at most three statements.
 
     Returns:
@@ -31,7 +31,7 @@ def mine(session: Session, person: Person, _now: datetime) -> list[Json]:
     if (condition := _incidents(person)) is not None:
         events = select(Incident).where(condition).order_by(col(Incident.event_at)).limit(MOST)
         found += [(None, _line(MatterKind.INCIDENT, row)) for row in session.exec(events)]
-    if (condition := _cases(person)) is not None:
+    if (condition := _cases(session, person, now)) is not None:
         cases = select(Violation).where(condition).order_by(col(Violation.id)).limit(MOST)
         found += [
             (row.statement_due_at, _line(MatterKind.VIOLATION, row)) for row in session.exec(cases)
@@ -78,7 +78,7 @@ def _incidents(person: Person) -> ColumnElement[bool] | None:
     return and_(is_open, col(Incident.unit_id).in_(units)) if units else None
 
 
-def _cases(person: Person) -> ColumnElement[bool] | None:
+def _cases(session: Session, person: Person, now: datetime) -> ColumnElement[bool] | None:
     held = {one.role for one in person.roles}
     state = col(Violation.state)
     late = and_(state == ViolationState.ASKED, col(Violation.statement_late_at).is_not(None))
@@ -87,10 +87,13 @@ def _cases(person: Person) -> ColumnElement[bool] | None:
         conditions.append(state == ViolationState.LEAD)
     if held & violations.FINDERS:
         conditions += [state == ViolationState.STATED, late]
-    if headed := _units(person, Role.UNIT_HEAD):
-        conditions.append(and_(col(Violation.unit_id).in_(headed), state == ViolationState.ASKED))
-    if led := _units(person, Role.SUPERVISING_LEADER):
-        conditions.append(
-            and_(col(Violation.unit_id).in_(led), or_(state == ViolationState.STATED, late))
-        )
+    for one, covered in [(person, true()), *violations.covers(session, person, now)]:
+        if headed := _units(one, Role.UNIT_HEAD):
+            theirs = and_(col(Violation.unit_id).in_(headed), state == ViolationState.ASKED)
+            conditions.append(and_(theirs, covered))
+        if led := _units(one, Role.SUPERVISING_LEADER):
+            theirs = and_(
+                col(Violation.unit_id).in_(led), or_(state == ViolationState.STATED, late)
+            )
+            conditions.append(and_(theirs, covered))
     return _any(conditions)

@@ -185,6 +185,17 @@ def platform_of(session: Session, channel: str) -> str:
     return place.platform if place else ""
 
 
+def under_way(session: Session, channel: str, prefix: str) -> list[tuple[str, int]]:
+    """Return submission and generation of what a platform has taken under such a reference."""
+    rows = session.exec(
+        select(Publication.submission_id, Publication.generation)
+        .where(Publication.channel == channel)
+        .where(Publication.state == PublicationState.ACCEPTED)
+        .where(col(Publication.reference).startswith(prefix, autoescape=True))
+    )
+    return [(submission, generation) for submission, generation in rows]
+
+
 def links_to_check(session: Session, submission_id: str, channel: str) -> list[str]:
     """Return the addresses that a service's text leads to, each once (R1.2-1).
 

@@ -1,16 +1,16 @@
 """Lists, inbox and board, straight from the ledger: people read their own writes."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BindParameter, Select, and_, bindparam, case, exists, func, or_
+from sqlalchemy import BindParameter, Integer, Select, and_, bindparam, case, exists, func, or_
 from sqlalchemy import select as columns
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, select
 
 from review.acts.counting import condition
 from review.acts.showing import shown_moment
-from review.acts.visibility import visible
+from review.acts.visibility import sees_all, visible
 from review.records.people import Person, names
 from review.records.tables import (
     Channel,
@@ -25,6 +25,8 @@ from review.records.tables import (
     Unit,
     table_of,
 )
+from review.records.tallies import SubmissionTally
+from review.records.topics import Topic, TopicItem
 from review.rules.errors import NotAllowedError
 from review.rules.values import PublicationState, Role, Status, StepState
 
@@ -34,7 +36,6 @@ OVERSEERS = {
     Role.OFFICE_REVIEWER, Role.OFFICE_DIRECTOR, Role.BUREAU_CHIEF, Role.PUBLICITY_LEADER,
     Role.SUPERVISING_LEADER, Role.AUDITOR, Role.DUTY_OFFICER,
 }  # fmt: skip
-LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 RUNNING = (Status.IN_REVIEW, Status.RETURNED, Status.HELD, Status.AUTHORISED, Status.PUBLISHING)
 
 
@@ -67,30 +68,35 @@ _ASKED_ON = (
 
 _DECIDED, _TOLD = table_of(Decision).c, table_of(Notice).c
 _ME: BindParameter[str] = bindparam("me")
-# Where somebody's own rows lead to items, and which of them count: what they handled, also for
-# somebody else; and what they only got word of (抄送), for 阅 is no 批.
-_WALKS: dict[str, tuple[tuple[Any, Any], ...]] = {
-    "handled": (
-        (_DECIDED.submission_id, _DECIDED.person_id == _ME),
-        (_DECIDED.submission_id, _DECIDED.acting_for_id == _ME),
-    ),
-    "told": (
-        (
-            _TOLD.submission_id,
-            and_(
-                _TOLD.person_id == _ME,
-                exists()
-                .where(_ITEM.id == _TOLD.submission_id)
-                .where(_ITEM.author_id != _ME)
-                .correlate(table_of(Notice)),
-                ~exists()
-                .where(_ASKED.submission_id == _TOLD.submission_id)
-                .where(_ASKED.person_id == _ME)
-                .correlate(table_of(Notice)),
-            ),
-        ),
-    ),
-}
+_BEFORE: BindParameter[str] = bindparam("before")
+_MOST: BindParameter[int] = bindparam("most", type_=Integer)
+AT_ONCE = 500  # items that somebody was told of, looked at in one statement
+MOST_LOOKS = 4  # statements a page; then it ends, and the next goes on from there
+AFTER_ALL = "~"  # sorts after every id
+
+
+def _walk(column: Any, mine: Any) -> Select[Any]:
+    """Compose a walk along the index of somebody's own rows, newest item first."""
+    walk = columns(column).where(mine).where(column < _BEFORE)
+    return walk.distinct().order_by(column.desc()).limit(_MOST)
+
+
+# What somebody handled, also for somebody else.
+_HANDLED = (
+    _walk(_DECIDED.submission_id, _DECIDED.person_id == _ME),
+    _walk(_DECIDED.submission_id, _DECIDED.acting_for_id == _ME),
+)
+_WORD_OF = _walk(_TOLD.submission_id, _TOLD.person_id == _ME).subquery("word_of")
+# Whether they only got word of it (抄送), for 阅 is no 批. Subqueries in the list of columns, which
+# PostgreSQL follows row by row: joined, it would rather read all submissions once.
+_TOLD_OF = columns(
+    _WORD_OF.c.submission_id,
+    columns(_ITEM.author_id).where(_ITEM.id == _WORD_OF.c.submission_id).scalar_subquery(),
+    columns(func.count())
+    .where(_ASKED.submission_id == _WORD_OF.c.submission_id)
+    .where(_ASKED.person_id == _ME)
+    .scalar_subquery(),
+).order_by(_WORD_OF.c.submission_id.desc())
 
 
 def row_of(row: Any, unit_name: str = "") -> Json:
@@ -152,22 +158,45 @@ def _own(
     What they handled or were told of in years costs nothing this way; a condition on submissions
     would gather all of it for each page.
     """
-    walked: set[str] = set()
-    for column, which_count in _WALKS[which]:
-        walk = (
-            columns(column).where(which_count).distinct().order_by(column.desc()).limit(limit + 1)
-        )
-        if after:
-            walk = walk.where(column < after)
-        walked.update(session.connection().execute(walk, {"me": person.id}).scalars())
-    ids = sorted(walked, reverse=True)
-    shown = ids[:limit]
+    walk = _handled if which == "handled" else _told_of
+    ids, beyond = walk(session, person.id, limit, after or AFTER_ALL)
     rows = session.connection().execute(
-        _lines().where(visible(session, person, now), _ITEM.id.in_(shown)).order_by(_ITEM.id.desc())
+        _lines().where(visible(session, person, now), _ITEM.id.in_(ids)).order_by(_ITEM.id.desc())
     )
     items = [row_of(row, row.unit_name) for row in rows]
     with_holders(session, items, now)
-    return {"items": items, "next": shown[-1] if len(ids) > limit else None}
+    return {"items": items, "next": beyond}
+
+
+def _handled(session: Session, me: str, limit: int, before: str) -> tuple[list[str], str | None]:
+    """Return what somebody handled, and where the next page goes on, if there is one."""
+    given = {"me": me, "before": before, "most": limit + 1}
+    ledger, walked = session.connection(), set[str]()
+    for walk in _HANDLED:
+        walked.update(ledger.execute(walk, given).scalars())
+    ids = sorted(walked, reverse=True)
+    return ids[:limit], ids[limit - 1] if len(ids) > limit else None
+
+
+def _told_of(session: Session, me: str, limit: int, before: str) -> tuple[list[str], str | None]:
+    """Return what somebody was only told of, and where the next page goes on.
+
+    Whoever was asked of nearly all they were told of gets a short page after 2,000 items, for a
+    page's cost is not to grow with their years.
+    """
+    found: list[str] = []
+    for _ in range(MOST_LOOKS):
+        given = {"me": me, "before": before, "most": AT_ONCE}
+        rows = session.connection().execute(_TOLD_OF, given).all()
+        for item, author, asked in rows:
+            if author is not None and author != me and not asked:
+                if len(found) == limit:
+                    return found, found[-1]
+                found.append(item)
+            before = item
+        if len(rows) < AT_ONCE:
+            return found, None
+    return found, before
 
 
 def matching(session: Session, person: Person, filters: Json, now: datetime) -> list[Any]:
@@ -175,8 +204,9 @@ def matching(session: Session, person: Person, filters: Json, now: datetime) -> 
 
     Args:
         filters: status, category, kind, unit, overdue, running, step (open now), due_by (an open
-            step is due by then and not late yet), published_since, trouble (with a channel), mine,
-            handled, told, q, from, to, counted (as what statistics count it); all optional.
+            step is due by then and not late yet), published_since, trouble (with a channel),
+            topic, mine, handled, told, q, from, to, counted (as what statistics count it); all
+            optional.
     """
     found: list[Any] = [visible(session, person, now)]
     for name, column in (
@@ -200,6 +230,10 @@ def matching(session: Session, person: Person, filters: Json, now: datetime) -> 
         found.append(col(Submission.published_at) >= filters["published_since"])
     if filters.get("trouble"):
         found.append(col(Submission.id).in_(select(Publication.submission_id).where(in_trouble())))
+    if filters.get("topic"):
+        of = select(TopicItem.submission_id).join(Topic, col(Topic.id) == col(TopicItem.topic_id))
+        named = or_(Topic.id == filters["topic"], Topic.number == filters["topic"])
+        found.append(col(Submission.id).in_(of.where(named)))
     if filters.get("mine"):
         found.append(col(Submission.author_id) == person.id)
     if filters.get("handled"):
@@ -301,35 +335,53 @@ def board(session: Session, person: Person, now: datetime) -> Json:
         .where(seen)
         .group_by(col(Step.key))
     ).all()
-    statuses = session.exec(
-        select(Submission.status, func.count()).where(seen).group_by(col(Submission.status))
-    ).all()
-    late = session.exec(
-        select(Step, Submission, Unit.name)
-        .join(Submission, col(Submission.id) == col(Step.submission_id))
-        .join(Unit, col(Unit.id) == col(Submission.unit_id))
-        .where(Step.state == StepState.OPEN)
-        .where(col(Step.overdue_at).is_not(None))
-        .where(seen)
-        .order_by(col(Step.due_at))
-        .limit(200)
-    ).all()
-    step_ids = [step.id for step, _, _ in late]
+    statuses = session.exec(_by_status(person, seen)).all()
+    late = (
+        session.connection()
+        .execute(
+            columns(
+                *LINE,
+                _UNIT.name.label("unit_name"),
+                _STEP.id.label("step_id"),
+                _STEP.key,
+                _STEP.due_at.label("step_due_at"),
+                _STEP.overdue_at.label("step_overdue_at"),
+                _STEP.reminders_sent,
+                _STEP.escalated,
+            )
+            .join_from(table_of(Step), table_of(Submission), _ITEM.id == _STEP.submission_id)
+            .join(table_of(Unit), _UNIT.id == _ITEM.unit_id)
+            .where(_STEP.state == str(StepState.OPEN))
+            .where(_STEP.overdue_at.is_not(None))
+            .where(seen)
+            .order_by(_STEP.due_at)
+            .limit(200)
+        )
+        .all()
+    )
+    step_ids = [row.step_id for row in late]
     asked = session.exec(
         select(StepPerson.step_id, StepPerson.person_id)
         .where(col(StepPerson.step_id).in_(step_ids))
         .where(col(StepPerson.active).is_(True))
     ).all()
-    done = session.exec(
+    done: dict[str, list[Json]] = {}
+    for step, kind, times, last in session.exec(
         select(
             Notice.step_id, Notice.kind, func.count(func.distinct(Notice.at)), func.max(Notice.at)
         )
-        .where(col(Notice.submission_id).in_({row.id for _, row, _ in late}))
+        .where(col(Notice.submission_id).in_({row.id for row in late}))
         .where(col(Notice.step_id).in_(step_ids))
         .where(col(Notice.kind).in_(["remind", "overdue", "escalated", "urge"]))
         .group_by(col(Notice.step_id), col(Notice.kind))
-    ).all()
+    ):
+        told = {"kind": kind, "times": times, "last_at": _first(last)}
+        done.setdefault(step, []).append(told)
     known = names(session, {person_id for _, person_id in asked})
+    holders: dict[str, list[Json]] = {}
+    for step, one in asked:
+        if one in known:
+            holders.setdefault(step, []).append(dict(known[one]))
     trouble = session.exec(
         select(Publication, Submission.number)
         .join(Submission, col(Submission.id) == col(Publication.submission_id))
@@ -337,46 +389,51 @@ def board(session: Session, person: Person, now: datetime) -> Json:
         .where(seen)
         .limit(50)
     ).all()
-    found = (
-        select(func.count())
+    blocked, ignored = session.exec(
+        select(
+            func.sum(case((and_(*_open_block()), 1), else_=0)),
+            func.sum(case((col(FindingRow.ignored_at).is_not(None), 1), else_=0)),
+        )
         .select_from(Submission)
         .join(FindingRow, col(FindingRow.submission_id) == col(Submission.id))
+        .where(col(Submission.status).in_(RUNNING))
         .where(seen)
-    )
-    blocked = session.exec(found.where(*_open_block())).one()
-    # A comparison, since SQLite takes no index for "is not null".
-    ignored = session.exec(found.where(col(FindingRow.ignored_at) > LONG_AGO)).one()
+    ).one()
     return {
         "at": shown_moment(now),
-        "findings": {"blocking": blocked, "ignored_warnings": ignored},
-        "statuses": {str(status): number for status, number in statuses},
+        "findings": {"blocking": int(blocked or 0), "ignored_warnings": int(ignored or 0)},
+        "statuses": {str(status): int(number) for status, number in statuses},
         "steps": [
             {"step": key, "open": number, "overdue": int(overdue or 0), "due_first": _first(due)}
             for key, number, overdue, due in open_steps
         ],
         "overdue": [
             {
-                **row_of(row, unit),
+                **row_of(row, row.unit_name),
                 "overdue": True,
-                "step": step.key,
-                "due_at": shown_moment(step.due_at),
-                "overdue_since": shown_moment(step.overdue_at),
-                "holder": [dict(known[p]) for s, p in asked if s == step.id and p in known],
-                "reminders_sent": step.reminders_sent,
-                "escalated": step.escalated,
-                "done": [
-                    {"kind": kind, "times": times, "last_at": _first(last)}
-                    for s, kind, times, last in done
-                    if s == step.id
-                ],
+                "step": row.key,
+                "due_at": shown_moment(row.step_due_at),
+                "overdue_since": shown_moment(row.step_overdue_at),
+                "holder": holders.get(row.step_id, []),
+                "reminders_sent": row.reminders_sent,
+                "escalated": row.escalated,
+                "done": done.get(row.step_id, []),
             }
-            for step, row, unit in late
+            for row in late
         ],
         "channels": [
             {"number": number, "channel": p.channel, "state": p.state, "detail": p.detail}
             for p, number in trouble
         ],
     }
+
+
+def _by_status(person: Person, seen: Any) -> Any:
+    """Return how many items have which status: by the tally, or among those somebody may see."""
+    if not sees_all(person):
+        return select(Submission.status, func.count()).where(seen).group_by(Submission.status)
+    items = func.sum(SubmissionTally.items)
+    return select(SubmissionTally.status, items).group_by(SubmissionTally.status).having(items > 0)
 
 
 def _open_block() -> list[Any]:

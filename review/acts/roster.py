@@ -16,6 +16,7 @@ from review.records.bureau import Roster, import_roster
 from review.records.letters import refusals
 from review.records.people import Person
 from review.records.tables import Grant, PersonRow, SecondFactor
+from review.records.ways import unreached
 from review.rules.errors import NotAllowedError, NotFoundError, RefusedError
 from review.rules.values import Role
 
@@ -113,6 +114,7 @@ def people_listed(session: Session, by: Person, now: datetime) -> list[dict[str,
     )
     rows = session.exec(select(PersonRow).order_by(col(PersonRow.username))).all()
     wrong = refusals(session, [row.id for row in rows])
+    elsewhere = unreached(session, [row.id for row in rows])
     return [
         {
             "id": row.id,
@@ -125,6 +127,7 @@ def people_listed(session: Session, by: Person, now: datetime) -> list[dict[str,
             "grants": held.get(row.id, []),
             "email": row.email,
             "mail_refused_at": wrong[row.id].at if row.id in wrong else None,
+            "way_refused_at": elsewhere[row.id].at if row.id in elsewhere else None,
         }
         for row in rows
     ]

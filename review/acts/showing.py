@@ -26,7 +26,8 @@ from review.records.tables import (
     Unit,
     Version,
 )
-from review.rendering import Rendered
+from review.records.ways import unreached
+from review.rendering import WECHAT, Limit, Rendered, limits
 from review.rules.calendar import Calendar
 from review.rules.cases import latest_steps
 from review.rules.errors import NotFoundError
@@ -122,7 +123,8 @@ def item_of(
     unit = session.get_one(Unit, row.unit_id)
     due = [s["due_at"] for s in open_steps if s["due_at"]]
     acts = allowed(person, item)
-    wrong = refusals(session, [p["id"] for step in open_steps for p in step["people"]])
+    holders = [p["id"] for step in open_steps for p in step["people"]]
+    wrong = refusals(session, holders).keys() | unreached(session, holders).keys()
     return {
         "id": row.id,
         "number": row.number,
@@ -163,7 +165,7 @@ def item_of(
         "holder": [p for step in open_steps for p in step["people"]],
         "unreached": [
             p for step in open_steps for p in step["people"] if p["id"] in wrong
-        ],  # their mail server takes no letter; it waits in their inbox
+        ],  # their mail server or another way takes none; it waits in their inbox
         "due_at": min(due) if due else None,
         "overdue": row.overdue_at is not None or any(s["overdue"] for s in open_steps),
         "reminders_sent": sum(s.reminders_sent for s in item.steps),
@@ -323,3 +325,18 @@ def preview_of(session: Session, item: Item, channel_id: str) -> Rendered:
     unit = session.get_one(Unit, item.row.unit_id)
     version = full_version(session, item.row.id, item.row.version)
     return rendered(item, version, channel, unit.name)
+
+
+def limits_of(session: Session, item: Item) -> dict[str, list[Limit]]:
+    """Return, by channel, which limits of its platform the current version exceeds."""
+    unit = session.get_one(Unit, item.row.unit_id)
+    version = full_version(session, item.row.id, item.row.version)
+    chosen = session.exec(select(Channel).where(col(Channel.id).in_(item.row.channels)))
+    found = {
+        one.id: list(
+            limits(one.platform, rendered(item, version, one, unit.name).content, unit.name)
+        )
+        for one in chosen
+        if one.platform == WECHAT
+    }
+    return {channel: exceeded for channel, exceeded in found.items() if exceeded}

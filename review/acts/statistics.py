@@ -4,6 +4,8 @@ A period's items are those submitted in it. Every number is one of the condition
 which the list of all items can be filtered too, so that each leads to its items.
 """
 
+from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -24,6 +26,7 @@ from review.records.tables import (
     Decision,
     FindingRow,
     PersonRow,
+    Remark,
     Step,
     Submission,
     Unit,
@@ -38,6 +41,7 @@ Json = dict[str, Any]
 A_MONTH = timedelta(days=31)
 COMPARE = {Role.AUDITOR, Role.SUPERVISOR, Role.CENTER_CHIEF}
 BY = (*DIMENSIONS, "status")
+GRADES = ("A", "B", "C")
 _ITEM = table_of(Submission).c
 
 
@@ -131,7 +135,8 @@ def statistics(
         by: Dimensions: unit, kind, category, month, status; several with commas between.
 
     Returns:
-        `{from, to, by, rows, total, units_with_nothing, steps, reasons, reviewers, definitions}`:
+        `{from, to, by, rows, total, units_with_nothing, steps, reasons, grades, reviewers,
+            definitions}`:
         rows and units in organisational order (A-21); hours are working hours; `reviewers` is
         for those who oversee, None for others.
 
@@ -163,8 +168,33 @@ def statistics(
         ],
         "steps": rules.step_times(made),
         "reasons": rules.reasons(made),
+        "grades": _grades(session, seen, from_, to, units),
         "reviewers": _reviewers(session, made, order) if roles & OVERSEERS else None,
     }
+
+
+def _grades(
+    session: Session, seen: Any, from_: datetime, to: datetime, units: Sequence[Unit]
+) -> list[Json]:
+    """Return how many items of each unit have which grade, in organisational order (R5.1-1, A-21).
+
+    The last grade of an item counts; items without one are in no column.
+    """
+    given = session.exec(
+        select(Remark.submission_id, Submission.unit_id, Remark.anchor)
+        .join(Submission, col(Submission.id) == col(Remark.submission_id))
+        .where(Remark.kind == "grade")
+        .where(seen, *_within(from_, to))
+        .order_by(col(Remark.at), col(Remark.id))
+    ).all()
+    last = {submission: (unit, grade) for submission, unit, grade in given}
+    counts = Counter(last.values())
+    graded = {unit for unit, _ in last.values()}
+    return [
+        {"unit": unit.id, "name": unit.name} | {one: counts[unit.id, one] for one in GRADES}
+        for unit in units
+        if unit.id in graded
+    ]
 
 
 def _reviewers(session: Session, made: list[Deed], order: dict[str, int]) -> list[Json]:

@@ -9,6 +9,7 @@ from sqlmodel import Session, col, select
 from review.acts.attaching import described, use_on
 from review.acts.incidents import link
 from review.acts.item import Item, next_number, policy_in_force
+from review.acts.relating import with_authority
 from review.acts.screening import (
     likeness_of,
     remember_first,
@@ -17,6 +18,7 @@ from review.acts.screening import (
     shown_rows,
 )
 from review.acts.showing import plan_of
+from review.acts.topics import join
 from review.ids import new_id
 from review.records.engine import digests_of
 from review.records.people import Person
@@ -43,6 +45,7 @@ def submit(
         RefusedError: not_proactive, channel_closed, screening_stop.
     """
     unit_id = unit_of(person)
+    draft = with_authority(session, person, draft)
     _check(session, draft, now)
     digest_of_policy, policy = policy_in_force(session)
     source = draft.source.model_dump()
@@ -111,6 +114,8 @@ def submit(
         item.add_step(planned, 1)
     if draft.incident:
         link(session, draft.incident, row, now)
+    if draft.topic:
+        join(session, draft.topic, person, row, now)
     # what statistics count by, so that the trace alone gives the same tables (R5.2-3)
     item.trace(
         "submitted", now, person, role=Role.INFO_OFFICER, way_in=way_in, profile=row.profile,

@@ -363,7 +363,14 @@ def require_readable(person: Person, row: Order) -> None:
         raise NotFoundError
 
 
-def listed(session: Session, person: Person, filters: Json, limit: int, after: str | None) -> Json:
+def listed(
+    session: Session,
+    person: Person,
+    filters: Json,
+    limit: int,
+    after: str | None,
+    _now: datetime,
+) -> Json:
     """Return the orders that somebody may read, newest first.
 
     Args:

@@ -20,6 +20,7 @@ from review.records.tables import (
     Submission,
     WordList,
 )
+from review.records.ways import NoticeSend
 from review.rules.errors import NotAllowedError
 from review.rules.values import Role
 
@@ -167,7 +168,7 @@ def _of_kind(wanted: str, lists: Any, known: Any) -> list[Json]:
 
 
 def waiting(session: Session, person: Person, now: datetime) -> Json:
-    """Return how much waits for the engine and for the mail server, and since when.
+    """Return how much waits for the engine for the mail server and for chats, and since when.
 
     Raises:
         NotAllowedError: For those who neither run nor watch the place.
@@ -189,6 +190,11 @@ def waiting(session: Session, person: Person, now: datetime) -> Json:
         .where(col(Notice.mailed_at).is_(None))
         .where(Notice.not_before <= now)
     ).one()
+    messages, oldest_message, most_tries = session.exec(
+        select(func.count(), func.min(NoticeSend.not_before), func.max(NoticeSend.attempts))
+        .where(col(NoticeSend.done_at).is_(None))
+        .where(NoticeSend.not_before <= now)
+    ).one()
     last_entry, entries = session.exec(select(func.max(Audit.at), func.max(Audit.seq))).one()
     checkpoint = session.exec(
         select(CheckpointRow.at, CheckpointRow.last_seq)
@@ -202,6 +208,11 @@ def waiting(session: Session, person: Person, now: datetime) -> Json:
             "attempts": max(tries or 0, more_tries or 0),
         },
         "mail": {"count": mails, "age": _age(oldest_mail, now), "attempts": failed or 0},
+        "messages": {
+            "count": messages,
+            "age": _age(oldest_message, now),
+            "attempts": most_tries or 0,
+        },
         "trace": {"last_at": last_entry, "last": entries or 0},
         "checkpoint": {"at": checkpoint[0], "behind": (entries or 0) - checkpoint[1]}
         if checkpoint

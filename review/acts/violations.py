@@ -3,10 +3,12 @@
 The system opens leads and never convicts: silence makes a statement late, and nothing more.
 """
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from sqlmodel import Session, col, or_, select
+from sqlalchemy import true
+from sqlmodel import Session, and_, col, or_, select
 
 from review.acts.item import Item, calendar_in_force, policy_in_force
 from review.acts.matters import (
@@ -22,20 +24,18 @@ from review.acts.matters import (
     next_number,
     note,
     page_of,
-    require,
     role_for,
     tell,
     unit_named,
-    units_of,
 )
-from review.acts.notices import unit_people
+from review.acts.notices import unit_people, with_delegates
 from review.acts.repeats import add_once
 from review.acts.showing import shown_moment
 from review.ids import new_id
 from review.matter_requests import NewViolation, ViolationAct
 from review.records.matters import Order, Violation
-from review.records.people import Person, names
-from review.records.tables import Decision, Publication, Version
+from review.records.people import Person, delegations_to, load_person, names
+from review.records.tables import Decision, Publication, Submission, Version
 from review.rules.errors import NotAllowedError, NotFoundError, RefusedError
 from review.rules.matters import (
     KINDS,
@@ -167,23 +167,30 @@ def act(
         NotFoundError, NotAllowedError, MalformedError, RefusedError: see `errors.py`.
     """
     row = locked(session, Violation, violation_id)
-    require_readable(person, row)
+    require_readable(session, person, row, now)
     terms = TERMS[request.act]
-    role = require(person, terms, row.unit_id, row.state, request.act)
+    role, actor = _standing(session, person, row, terms, now) or ("", None)
+    if actor is None:
+        raise NotAllowedError(act=request.act)
+    if row.state not in terms.states:
+        raise RefusedError("wrong_state", state=row.state, act=request.act)
+    acting_for = actor.id if actor.id != person.id else ""
     need(request, *terms.needs)
     data: Json = {}
     match request.act:
         case "dismiss":
-            _apart(session, person, row)
+            _apart(session, {person.id}, row)
             row.state, row.found_by_id, row.ended_at = S.DISMISSED, person.id, now
         case "take_up":
             data = _take_up(session, person, row, request, now)
         case "state":
-            if person.id == row.asked_by_id:
+            if row.asked_by_id in (person.id, acting_for):
                 raise RefusedError("separation_of_duties", act=request.act)
             row.state, row.stated_by_id, row.stated_at = S.STATED, person.id, now
         case "find":
-            data = _find(session, person, row, request, role, now)
+            data = _find(session, person, acting_for, row, request, role, now)
+    if acting_for:
+        data |= {"acting_for": acting_for}
     note(
         session, row, request.act, now, person, role=role, way_in=way_in, said=request.text, **data
     )
@@ -209,6 +216,7 @@ def _take_up(
 def _find(
     session: Session,
     person: Person,
+    acting_for: str,
     row: Violation,
     request: ViolationAct,
     role: str,
@@ -220,29 +228,30 @@ def _find(
         raise RefusedError("statement_awaited", due_at=shown_moment(row.statement_due_at))
     if request.result == ViolationResult.HANDED_OVER and role != Role.BUREAU_CHIEF:
         raise NotAllowedError(act="find", needs=Role.BUREAU_CHIEF)
-    if person.id in (row.asked_by_id, row.stated_by_id):
+    both = {person.id, acting_for} - {""}
+    if both & {row.asked_by_id, row.stated_by_id}:
         raise RefusedError("separation_of_duties", act="find")
     if role != Role.BUREAU_CHIEF:  # there is nobody above the chief
-        _apart(session, person, row)
+        _apart(session, both, row)
     row.state, row.result = S.FOUND, request.result
     row.severity = SEVERITY[request.result]
     row.found_by_id, row.ended_at = person.id, now
     return {"result": str(request.result), "severity": row.severity}
 
 
-def _apart(session: Session, person: Person, row: Violation) -> None:
+def _apart(session: Session, people: set[str], row: Violation) -> None:
     """Refuse whoever wrote, reviewed, proofread or authorised the item in question."""
     if not row.submission_id:
         return
     decided = session.exec(
         select(Decision.id)
         .where(Decision.submission_id == row.submission_id)
-        .where(or_(Decision.person_id == person.id, Decision.acting_for_id == person.id))
+        .where(or_(col(Decision.person_id).in_(people), col(Decision.acting_for_id).in_(people)))
     ).first()
     wrote = session.exec(
         select(Version.id)
         .where(Version.submission_id == row.submission_id)
-        .where(Version.author_id == person.id)
+        .where(col(Version.author_id).in_(people))
     ).first()
     if decided or wrote:
         raise RefusedError("separation_of_duties", act="find")
@@ -253,11 +262,12 @@ def _tell(session: Session, row: Violation, act: str, now: datetime) -> None:
     match act:
         case "take_up":
             tell(
-                session, row, unit_people(session, row.unit_id, now), "statement_asked", "asked",
-                now, due_at=due,
+                session, row, _and_delegates(session, row, unit_people(session, row.unit_id, now),
+                now), "statement_asked", "asked", now, due_at=due,
             )  # fmt: skip
         case "state":
             people = [(one, "leader") for one in leaders_of(session, row.unit_id, now)]
+            people = _and_delegates(session, row, people, now)
             tell(
                 session, row, people + by_roles(session, now, Role.CENTER_CHIEF), "stated",
                 "stated", now,
@@ -268,6 +278,77 @@ def _tell(session: Session, row: Violation, act: str, now: datetime) -> None:
                 session, row, told + by_roles(session, now, Role.CENTER_CHIEF), "violation_found",
                 "found", now,
             )  # fmt: skip
+
+
+def _and_delegates(
+    session: Session, row: Violation, people: Iterable[tuple[str, str]], now: datetime
+) -> list[tuple[str, str]]:
+    return with_delegates(session, people, _category(session, row), now)
+
+
+# --- who acts for whom ----------------------------------------------------------------------------
+
+
+def _category(session: Session, row: Violation) -> str:
+    """Return the category of the item in question; empty: no item, which no category covers."""
+    item = session.get(Submission, row.submission_id) if row.submission_id else None
+    return item.category if item else ""
+
+
+def _covers(session: Session, person: Person, now: datetime) -> list[tuple[Person, list[str]]]:
+    """Return for whom somebody acts now in a unit's role, each with the categories covered (A-28).
+
+    The bureau's chief finds in person: no delegation reaches the serious cases.
+    """
+    found = []
+    for one in delegations_to(session, person.id, now):
+        absent = load_person(session, one.from_id, now)
+        held = tuple(
+            role
+            for role in (absent.roles if absent else ())
+            if role.unit_id and role.role in (Role.UNIT_HEAD, Role.SUPERVISING_LEADER)
+        )
+        if absent is not None and held:
+            found.append((absent.model_copy(update={"roles": held}), one.categories))
+    return found
+
+
+def covers(session: Session, person: Person, now: datetime) -> list[tuple[Person, Any]]:
+    """Return for whom somebody acts now, each with the condition on the cases that it covers."""
+    items = select(Submission.id)
+    return [
+        (
+            absent,
+            col(Violation.submission_id).in_(items.where(col(Submission.category).in_(categories)))
+            if categories
+            else true(),
+        )
+        for absent, categories in _covers(session, person, now)
+    ]
+
+
+def _for_whom(session: Session, person: Person, row: Violation, now: datetime) -> list[Person]:
+    """Return as whom somebody may act on a case: first as themselves."""
+    category = _category(session, row)
+    return [
+        person,
+        *(
+            absent
+            for absent, categories in _covers(session, person, now)
+            if not categories or category in categories
+        ),
+    ]
+
+
+def _standing(
+    session: Session, person: Person, row: Violation, terms: Terms, now: datetime
+) -> tuple[str, Person] | None:
+    """Return the role by which somebody may do an act, and whose it is; None when none does."""
+    for one in _for_whom(session, person, row, now):
+        role = role_for(one, terms, row.unit_id)
+        if role is not None:
+            return role, one
+    return None
 
 
 # --- what silence does ----------------------------------------------------------------------------
@@ -295,37 +376,49 @@ def fire(session: Session, row: Violation, mark: Mark, now: datetime) -> None:
 # --- reads ----------------------------------------------------------------------------------------
 
 
-def require_readable(person: Person, row: Violation) -> None:
+def require_readable(session: Session, person: Person, row: Violation, now: datetime) -> None:
     """Raise NotFoundError unless somebody may read a case; the unit from when it is asked on."""
-    held = {one.role for one in person.roles}
-    if held & READERS:
+    if {one.role for one in person.roles} & READERS or row.opened_by_id == person.id:
         return
-    own = [one.role for one in person.roles if one.unit_id and one.unit_id == row.unit_id]
-    if Role.SUPERVISING_LEADER in own or row.opened_by_id == person.id:
-        return
-    if Role.UNIT_HEAD in own and row.asked_at is not None:
-        return
+    for one in _for_whom(session, person, row, now):
+        own = [held.role for held in one.roles if held.unit_id and held.unit_id == row.unit_id]
+        if Role.SUPERVISING_LEADER in own or (Role.UNIT_HEAD in own and row.asked_at is not None):
+            return
     raise NotFoundError
 
 
-def listed(session: Session, person: Person, filters: Json, limit: int, after: str | None) -> Json:
+def readable(session: Session, person: Person, now: datetime) -> Any:
+    """Compose the condition on cases that somebody may read; None: every one."""
+    if {one.role for one in person.roles} & READERS:
+        return None
+    conditions: list[Any] = [col(Violation.opened_by_id) == person.id]
+    for one, covered in [(person, true()), *covers(session, person, now)]:
+        led = {held.unit_id for held in one.roles if held.role == Role.SUPERVISING_LEADER} - {""}
+        headed = {held.unit_id for held in one.roles if held.role == Role.UNIT_HEAD} - {""}
+        theirs = or_(
+            col(Violation.unit_id).in_(led),
+            and_(col(Violation.unit_id).in_(headed), col(Violation.asked_at).is_not(None)),
+        )
+        conditions.append(and_(theirs, covered))
+    return or_(*conditions)
+
+
+def listed(
+    session: Session,
+    person: Person,
+    filters: Json,
+    limit: int,
+    after: str | None,
+    now: datetime,
+) -> Json:
     """Return the cases that somebody may read, newest first.
 
     Args:
         filters: state, unit, kind; all optional.
     """
     conditions: list[Any] = []
-    if not {one.role for one in person.roles} & READERS:
-        units = units_of(person) or frozenset()
-        led = {one.unit_id for one in person.roles if one.role == Role.SUPERVISING_LEADER}
-        headed = {one.unit_id for one in person.roles if one.role == Role.UNIT_HEAD} & units
-        conditions.append(
-            or_(
-                col(Violation.unit_id).in_(led - {""}),
-                col(Violation.unit_id).in_(headed) & col(Violation.asked_at).is_not(None),
-                col(Violation.opened_by_id) == person.id,
-            )
-        )
+    if (theirs := readable(session, person, now)) is not None:
+        conditions.append(theirs)
     for name, column in (
         ("state", Violation.state), ("unit", Violation.unit_id), ("kind", Violation.kind),
     ):  # fmt: skip
@@ -362,7 +455,7 @@ def shown(session: Session, person: Person, violation_id: str, now: datetime) ->
     row = session.get(Violation, violation_id)
     if row is None:
         raise NotFoundError
-    require_readable(person, row)
+    require_readable(session, person, row, now)
     people = names(session, {row.opened_by_id, row.asked_by_id, row.stated_by_id, row.found_by_id})
     order = session.get(Order, row.order_id) if row.order_id else None
     return line(session, row) | {
@@ -382,7 +475,7 @@ def shown(session: Session, person: Person, violation_id: str, now: datetime) ->
         "allowed_actions": [
             name
             for name, terms in TERMS.items()
-            if row.state in terms.states and role_for(person, terms, row.unit_id)
+            if row.state in terms.states and _standing(session, person, row, terms, now)
         ],
     }
 

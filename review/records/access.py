@@ -10,6 +10,7 @@ import secrets
 from collections import OrderedDict
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from argon2 import PasswordHasher
@@ -41,6 +42,8 @@ from review.records.tokens import (
     revoke_tokens,
     tokens_of,
 )
+from review.records.ways import PURPOSE as NOTICE_WAYS
+from review.records.ways import end_ways
 from review.rules import policy
 from review.rules.errors import LedgerUnavailableError, NotSignedInError
 from review.webhooks import Key
@@ -56,6 +59,8 @@ SEEN_EVERY = timedelta(minutes=1)  # how exact the idle limit is; a write each t
 MOST_SESSIONS = 10_000  # remembered at once
 TICKET_LIVES = timedelta(minutes=5)  # to find the telephone between the two factors
 TICKET = "half a sign-in"
+LINK_FORM = "form of a decision link"
+LINK_FORM_LIVES = timedelta(hours=2)  # to read an item; as long as an idle session
 
 _BY = {
     "username": one_person(PersonRow.username == bindparam("wanted")),
@@ -88,6 +93,7 @@ def disable(
         note(session, "account_disabled", now, by, way_in, person=person_id)
     end_sessions(session, person_id, now)
     revoke_tokens(session, person_id, now)
+    end_ways(session, person_id, now)
 
 
 def enable(
@@ -103,6 +109,12 @@ def enable(
         row.disabled_at = None
         session.add(row)
         note(session, "account_enabled", now, by, way_in, person=person_id)
+
+
+@lru_cache(maxsize=4)
+def _nobody(hasher: PasswordHasher) -> str:
+    """Return what an unknown name is verified against, so that it takes as long as a known one."""
+    return hasher.hash(secrets.token_bytes(16))
 
 
 class Access:
@@ -130,11 +142,12 @@ class Access:
         secret = secret or secrets.token_bytes(32)
         self._factors = Box(secret, second_factor.PURPOSE)
         self._tickets = Box(secret, TICKET)
+        self._link_forms = Box(secret, LINK_FORM)
         self.hook_box = Box(secret, hook_keys.PURPOSE)
+        self.way_box = Box(secret, NOTICE_WAYS)
         self._touched: OrderedDict[str, datetime] = OrderedDict()
         self._asked: dict[str, policy.SecondFactor] = {}
-        # What an unknown name is verified against, so that it takes as long as a known one.
-        self._nobody = hasher.hash(secrets.token_bytes(16))
+        self._nobody = _nobody(hasher)
 
     # --- signing in -------------------------------------------------------------------------------
 
@@ -315,6 +328,55 @@ class Access:
         return self._ledger.write(
             second_factor.confirm, person_id, code, cookie, self._clock(), self._factors
         )
+
+    # --- decision links ---------------------------------------------------------------------------
+
+    def link_form(self, link_id: str, *, second_factor: bool) -> str:
+        """Return what proves that a form came from the page of this link.
+
+        Args:
+            second_factor: Its person gave theirs, so that it isn't asked for again.
+        """
+        until = (self._clock() + LINK_FORM_LIVES).isoformat()
+        content = json.dumps({"until": until, "second_factor": second_factor}).encode()
+        return self._link_forms.seal(content, link_id, secrets.token_bytes(NONCE))
+
+    def read_link_form(self, form: str, link_id: str) -> bool | None:
+        """Return whether a second factor was given; None for what isn't this link's or is old."""
+        opened = self._link_forms.open(form, link_id)
+        said = json.loads(opened) if opened else {}
+        if not said or datetime.fromisoformat(said["until"]) <= self._clock():
+            return None
+        return bool(said["second_factor"])
+
+    def count_link(self, address: str) -> None:
+        """Count a token that is nobody's, as a failed sign-in.
+
+        Raises:
+            TooManyError: Too many from this address.
+        """
+        self._count("", address, self._clock())
+
+    def give_second_factor(self, person: Person, code: str, address: str = "") -> None:
+        """Take the second factor of somebody who opened a link; counted like a sign-in.
+
+        Raises:
+            NotSignedInError: `second_factor`: a wrong code.
+            TooManyError: Too many tries for this name or from this address.
+        """
+        now = self._clock()
+        self._count(person.username, address, now)
+
+        def act(session: Session) -> bool:
+            session.get(PersonRow, person.id, with_for_update=True)
+            if not second_factor.accept(session, person.id, code, now, self._factors):
+                return False
+            lockouts.take_back(session, person.username, address, now)
+            return True
+
+        if not self._ledger.write(act):
+            self._turned_away("decision_link", "second_factor", person.id)
+            raise NotSignedInError(why="second_factor")
 
     # --- who calls --------------------------------------------------------------------------------
 

@@ -8,13 +8,13 @@ kept elsewhere can prove (`checkpoints`).
 import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import func
 from sqlmodel import Session, col, select
 
-from review.records.engine import digests_of
-from review.records.tables import Audit, Counter, Submission
+from review.records.engine import add_row, digests_of
+from review.records.tables import Audit, Counter, Submission, table_of
 from review.rules.digests import HASHES, digest
 from review.rules.submissions import canonical
 
@@ -24,6 +24,24 @@ BATCH = 2000  # entries fetched at a time
 PROGRESS_EVERY = 50_000  # entries between two words about how far a check has come
 
 Bad = dict[str, Any]
+
+
+class Entry(NamedTuple):
+    """A row of the trace as it is written."""
+
+    chain: str
+    n: int
+    at: datetime
+    event: str
+    person_id: str
+    acting_for_id: str
+    role: str
+    way_in: str
+    digest: str
+    data: dict[str, Any]
+    algorithm: str
+    prev: str
+    hash: str = ""
 
 
 def append(
@@ -38,7 +56,7 @@ def append(
     way_in: str = "",
     digest: str = "",
     data: dict[str, Any] | None = None,
-) -> Audit:
+) -> Entry:
     """Add an entry; no statement is sent for a submission's, whose row the caller has locked.
 
     Args:
@@ -49,7 +67,7 @@ def append(
         name, n, prev = chain.id, chain.audit_n + 1, chain.audit_head
     else:
         name, n, prev = chain, *_end_of(session, chain)
-    entry = Audit(
+    entry = Entry(
         chain=name,
         n=n,
         at=at.astimezone(UTC),
@@ -62,10 +80,9 @@ def append(
         data=json.loads(canonical(data or {})),  # as it will be read back, so that hashes agree
         algorithm=digests_of(session),
         prev=prev,
-        hash="",
     )
-    entry.hash = hash_of(entry)
-    session.add(entry)
+    entry = entry._replace(hash=hash_of(entry))
+    add_row(session, table_of(Audit), entry._asdict())
     if isinstance(chain, Submission):
         chain.audit_n, chain.audit_head = n, entry.hash
         session.add(chain)

@@ -24,7 +24,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from ruamel.yaml import YAML
@@ -110,7 +110,7 @@ class ChannelLine(Line):
     name: Words
     platform: Words
     operator_unit: Ident
-    state: str = "active"
+    state: Literal["active", "suspended", "closed"] | None = None  # only of one not known yet
     place: int = 0
 
 
@@ -260,9 +260,13 @@ def import_roster(session: Session, roster: Roster, now: datetime, *, by: str = 
         _put_roles(session, row.id, person, entry, units, held.get(row.id, []), now, by, changes)
     for entry, channel in _each("channels", roster.channels, "id"):
         _require(channel.operator_unit, units, "unknown_unit", entry)
-        fields = channel.model_dump(exclude={"id", "operator_unit"})
+        fields = channel.model_dump(exclude={"id", "operator_unit", "state"})
         fields["operator_unit_id"] = channel.operator_unit
         known = session.get(Channel, channel.id)
+        if known is None:
+            fields["state"] = channel.state or "active"
+        elif channel.state not in (None, known.state):  # opened and closed by two people (R2.2)
+            raise RefusedError("channel_by_two", channel=channel.id, entry=entry)
         changes.counts["channels"] += _put(session, Channel, known, channel.id, fields)
     for number, line in enumerate(roster.delegations):
         _put_delegation(session, line, f"delegations[{number}]", rows, changes)

@@ -7,16 +7,14 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from alembic import command
-from alembic.config import Config
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import Connection, Engine, Table, create_engine, event, insert, make_url, text
 from sqlalchemy import exc as sa
 from sqlalchemy.pool import QueuePool
 from sqlmodel import Session
@@ -41,6 +39,38 @@ UPGRADE_LOCK = 7233  # any number, but always this one
 BROKEN_OFF = {"40001", "40P01"}  # serialization_failure, deadlock_detected
 READ_ONLY = "25006"
 NO_TABLE = "42P01"  # the schema isn't there yet
+
+
+class Writing(Session):
+    """A session that also writes plain rows, which cost a fraction of what objects cost.
+
+    For what is written once and never looked at in its transaction, such as the trace: rows go
+    with the next flush, after the objects that they refer to, and one statement a table.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._rows: dict[Table, list[dict[str, Any]]] = {}
+
+    def add_row(self, table: Table, row: dict[str, Any]) -> None:
+        """Add a row with a value for every column but those that the database fills."""
+        self._rows.setdefault(table, []).append(row)
+
+    def flush(self, objects: Sequence[Any] | None = None) -> None:
+        super().flush(objects)
+        rows, self._rows = self._rows, {}
+        for table, given in rows.items():
+            self.connection().execute(insert(table), given[0] if len(given) == 1 else given)
+
+    def commit(self) -> None:
+        self.flush()  # by itself it looks at objects alone
+        super().commit()
+
+
+def add_row(session: Session, table: Table, row: dict[str, Any]) -> None:
+    """Add a row that nothing in this transaction looks at; see `Writing`."""
+    assert isinstance(session, Writing)
+    session.add_row(table, row)
 
 
 class Ledger:
@@ -151,7 +181,7 @@ class Ledger:
     def _transaction(self) -> Iterator[Session]:
         with (
             self._my_turn(),
-            Session(self._writer, expire_on_commit=False, info=self._info) as session,
+            Writing(self._writer, expire_on_commit=False, info=self._info) as session,
         ):
             yield session
             session.commit()
@@ -394,6 +424,9 @@ def upgrade(database_url: str) -> None:
 
 
 def _upgrade(engine: Engine) -> None:
+    from alembic import command  # it loads much that only a start needs
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     try:

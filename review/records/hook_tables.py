@@ -80,7 +80,7 @@ class HookPost(SQLModel, table=True):
     __tablename__ = "hook_post"
     __table_args__ = (
         UniqueConstraint("endpoint_id", "submission_id", "n"),
-        Index("ix_hook_post_due", "done_at", "next_try_at"),
+        Index("ix_hook_post_due", "done_at", "endpoint_id", "next_try_at"),
     )
 
     id: str = Field(primary_key=True)  # the `webhook-id`

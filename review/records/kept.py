@@ -49,12 +49,17 @@ def note(
     )  # fmt: skip
 
 
+def derived(secret: bytes, purpose: str, length: int) -> bytes:
+    """Return a key for one purpose, the same for ever for the same secret."""
+    info = f"sanshen {purpose}".encode()
+    return HKDF(SHA256(), length, salt=None, info=info).derive(secret)
+
+
 class Box:
     """Seals what must be read again, under a key derived from SECRET_KEY for one purpose."""
 
     def __init__(self, secret: bytes, purpose: str) -> None:
-        info = f"sanshen {purpose}".encode()
-        self._key = AESGCM(HKDF(SHA256(), 32, salt=None, info=info).derive(secret))
+        self._key = AESGCM(derived(secret, purpose, 32))
 
     def seal(self, content: bytes, about: str, nonce: bytes) -> str:
         """Return the content sealed; it opens only with the same `about`.

@@ -163,6 +163,7 @@ class MatterOutbox(SQLModel, table=True):
     done_at: datetime | None = maybe_moment()
     attempts: int = 0
     next_try_at: datetime = moment()
+    request_id: str | None = None
 
 
 class MatterCounter(SQLModel, table=True):

@@ -7,6 +7,7 @@ from sqlalchemy import update
 from sqlmodel import Field, Session, SQLModel, col, select
 
 from review.records import audit
+from review.records.links import DecisionLink
 from review.records.tables import SignIn, moment
 
 RESTORED = "ledger_restored"
@@ -21,17 +22,18 @@ class Restore(SQLModel, table=True):
 
 
 def note_restore(session: Session, made_at: datetime, now: datetime) -> None:
-    """Write down that the ledger was put back, and end every session the copy brought along.
+    """Write down that the ledger was put back; end all sessions and links the copy brought along.
 
-    A session that was ended after the copy would otherwise be open again.
+    One that was ended or used after the copy would otherwise be open again.
     """
     session.add(Restore(at=now, made_at=made_at))
-    session.execute(
-        update(SignIn)
-        .where(col(SignIn.ended_at).is_(None))
-        .values(ended_at=now)
-        .execution_options(synchronize_session=False)
-    )
+    for table in (SignIn, DecisionLink):
+        session.execute(
+            update(table)
+            .where(col(table.ended_at).is_(None))
+            .values(ended_at=now)
+            .execution_options(synchronize_session=False)
+        )
     told: dict[str, Any] = {"made_at": made_at.isoformat()}
     audit.append(session, audit.BUREAU, RESTORED, at=now, way_in="cli", data=told)
 

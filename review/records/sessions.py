@@ -8,6 +8,7 @@ from sqlalchemy import and_, bindparam, update
 from sqlmodel import Session, col, select
 
 from review.records.kept import digest_of_secret, note
+from review.records.links import end_links
 from review.records.people import IDENTITY, NOW, Person, load_person, person_of, with_grants
 from review.records.tables import Pack, PersonRow, SignIn, UtcDateTime
 
@@ -166,7 +167,7 @@ def end_session(session: Session, secret: str, now: datetime) -> None:
 
 
 def end_sessions(session: Session, person_id: str, now: datetime, *, but: str = "") -> None:
-    """End every session of a person.
+    """End every session of a person, and every link to a decision that a letter brought them.
 
     Args:
         but: The cookie of one that goes on.
@@ -182,6 +183,7 @@ def end_sessions(session: Session, person_id: str, now: datetime, *, but: str = 
         )
         .values(ended_at=now)
     )
+    end_links(session, person_id, now)
 
 
 def strengthen_session(session: Session, secret: str) -> None:

@@ -556,7 +556,10 @@ class MilestoneRow(SQLModel, table=True):
 
 
 class Remark(SQLModel, table=True):
-    """A comment, a recorded external opinion (A-26), a late opinion or an instruction."""
+    """A comment, a recorded external opinion (A-26), a late opinion or an instruction.
+
+    An editor's grade (R5.1-1) is one too, with the grade as its anchor.
+    """
 
     id: str = Field(primary_key=True)
     submission_id: str = Field(foreign_key="submission.id", index=True)
@@ -628,12 +631,16 @@ class Attempt(SQLModel, table=True):
 # --- what leaves the ledger ---------------------------------------------------------------------
 
 
+UNROUTED = text("routed_at IS NULL")  # whose ways beside the inbox have yet to be settled
+
+
 class Notice(SQLModel, table=True):
     """A message to one person; the key makes it exist once."""
 
     __table_args__ = (
         Index("ix_notice_mail", "mailed_at", "next_try_at"),
         Index("ix_notice_person", "person_id", "submission_id"),
+        Index("ix_notice_unrouted", "id", sqlite_where=UNROUTED, postgresql_where=UNROUTED),
     )
 
     id: str = Field(primary_key=True)
@@ -646,6 +653,7 @@ class Notice(SQLModel, table=True):
     shown: dict[str, Any] = json(dict)
     at: datetime = moment()
     not_before: datetime = moment()
+    routed_at: datetime | None = maybe_moment()  # when its ways beside the inbox were settled
     read_at: datetime | None = maybe_moment()
     mailed_at: datetime | None = maybe_moment()
     attempts: int = 0
@@ -665,6 +673,7 @@ class Outbox(SQLModel, table=True):
     done_at: datetime | None = maybe_moment()
     attempts: int = 0
     next_try_at: datetime = moment()
+    request_id: str | None = None
 
 
 class IdempotencyKey(SQLModel, table=True):

@@ -238,6 +238,16 @@ class Management(Part):
     follow_up: Length = _length("24h")  # until the incident is closed
 
 
+class Retention(Part):
+    """How long what is no record is kept (A-29); audit, forms and items stay for good."""
+
+    drafts: Length = _length("8760h")  # a draft that was never submitted: 1 year (A-29)
+    notice: Length = _length("720h")  # between the report and the removal; our default
+    messages: Length = _length("720h")  # delivered to other systems; our default, over 7 days
+    sessions: Length = _length("2160h")  # since a sign-in ended; our default
+    letters: Length = _length("4320h")  # tries to bring a letter; our default
+
+
 LEADERS = (Role.BUREAU_CHIEF, Role.SUPERVISING_LEADER, Role.PUBLICITY_LEADER)
 
 
@@ -292,6 +302,7 @@ class Policy(Part):
     lower_roles: tuple[Role, ...]
     second_factor: SecondFactor = SecondFactor()
     management: Management = Management()
+    retention: Retention = Retention()
 
     def rules(self, profile: Profile | str) -> tuple[StepRule, ...]:
         """Return a route's steps in order."""

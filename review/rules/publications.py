@@ -4,9 +4,10 @@ A publication is named by (submission, channel, generation); its key is the same
 so that a repeated send can be recognised at the far end (R1.3-2, R1.3-6).
 """
 
-from typing import Any, Literal
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from review.rules.values import Moment, PublicationState, Value
 
@@ -19,6 +20,11 @@ FINAL: dict[Deed, frozenset[PublicationState]] = {
     ),
     "retract": frozenset({PublicationState.RETRACTED}),
 }
+
+
+def published_part(attachments: Iterable[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
+    """Return the attachments that are published; background material (R5.1-1) never is."""
+    return tuple(one for one in attachments if not one.get("background"))
 
 
 def publication_key(submission_id: str, channel: str, generation: int) -> str:
@@ -104,7 +110,7 @@ class Claim(Value):
     rendered_digest: str
     title: str
     body: str
-    attachments: tuple[dict[str, Any], ...] = ()
+    attachments: Annotated[tuple[dict[str, Any], ...], AfterValidator(published_part)] = ()
     source: dict[str, Any] = Field(default_factory=dict)
     unit_name: str
     on: str = ""

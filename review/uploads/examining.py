@@ -5,7 +5,6 @@ from review.uploads.documents import cleaned_docx
 from review.uploads.images import cleaned_image
 from review.uploads.kinds import LARGEST, MOST_TEXT, Cleaned, kind_of, name_of, refuse
 from review.uploads.media import cleaned_media
-from review.uploads.pdf import cleaned_pdf
 from review.uploads.plain import cleaned_text
 
 IMAGES = frozenset({"png", "jpeg", "webp"})
@@ -37,6 +36,8 @@ def examined(name: str, content: bytes) -> Cleaned:
     elif kind == "docx":
         cleaned = cleaned_docx(name, content)
     elif kind == "pdf":
+        from review.uploads.pdf import cleaned_pdf  # it loads much that few processes need
+
         cleaned = cleaned_pdf(name, content)
     else:
         cleaned = cleaned_media(kind, name, content)

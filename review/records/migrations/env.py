@@ -8,10 +8,16 @@ from sqlmodel import AutoString, SQLModel
 from review.records import (  # noqa: F401
     bulletins,
     channels,
+    duty,
     hook_tables,
     letters,
+    links,
     matters,
     restores,
+    retention,
+    tallies,
+    topics,
+    ways,
 )
 from review.records.tables import UtcDateTime
 
