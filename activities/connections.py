@@ -55,7 +55,7 @@ def push(place: Place) -> Channel:
 
 
 def wechat(place: Place) -> Channel:
-    return Wechat(place.outgoing, place.connect)
+    return Wechat(place.outgoing, place.connect, place.blob)
 
 
 # pyproject.toml registers the same; the table serves a place that runs from its source folder.

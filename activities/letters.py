@@ -1,10 +1,11 @@
 """Letters: what a notice says, as text and as a page, in one thread an item (R4.2-2, A-14).
 
-Nothing is decided in a letter; its links lead to where one decides.
+Nothing is decided in a letter; its links lead to where one decides. The link that needs no signing
+in stands in a person's own letter alone, never in a message to a chat.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from email.header import Header
 from email.message import Message
@@ -21,6 +22,8 @@ from review.rules.values import Category, StepState
 from review.texts import text
 
 ZONE = ZoneInfo("Asia/Shanghai")
+# Other people's words are no orders to a chat: 飞书 and others call a whole group by them.
+_MARKS = str.maketrans("<>@[]*`", "＜＞＠［］＊｀")
 GRAVE = (Category.EMERGENCY, Category.PUBLIC_OPINION)  # their titles stay in the house
 
 
@@ -32,6 +35,7 @@ class Told:
         submission: The item it is about; None for what is no item.
         step: The step it is about, where it is about one.
         of: The name of whom the person acts for.
+        decide: The path of the link that decides, for the person's own letter alone.
     """
 
     notice: Notice
@@ -40,6 +44,7 @@ class Told:
     step: Step | None = None
     unit_name: str = ""
     of: str = ""
+    decide: str = field(default="", repr=False)
 
 
 class Letters:
@@ -56,9 +61,11 @@ class Letters:
         kind, person = told.notice.kind, told.person
         subject = self._text(f"notice.{kind}.subject", shown)
         lines = [self._text(f"notice.{kind}.body", shown), *self._facts(told, shown)]
-        url = str(shown["url"])
+        links = [(self._text("letter.open", {}), str(shown["url"])), *self._decide(told)]
+        if told.decide:
+            lines.append(self._text("letter.decide_note", {}))
         return self._letter(
-            told.notice.id, person, subject, lines, [(self._text("letter.open", {}), url)],
+            told.notice.id, person, subject, lines, links,
             thread=told.submission.id if told.submission else "",
         )  # fmt: skip
 
@@ -72,10 +79,44 @@ class Letters:
             line = self._text(f"notice.{told.notice.kind}.subject", shown)
             if shown["left"]:
                 line = f"{line} · {shown['left']}"
-            links.append((line, str(shown["url"])))
+            links += [(line, str(shown["url"])), *self._decide(told)]
         name = f"digest-{all_told[0].notice.id}"
         lines = [self._text("letter.digest", {"count": len(all_told)})]
+        if any(told.decide for told in all_told):
+            lines.append(self._text("letter.decide_note", {}))
         return self._letter(name, person, subject, lines, links)
+
+    def _decide(self, told: Told) -> list[tuple[str, str]]:
+        if not told.decide:
+            return []
+        return [(self._text("letter.decide", {}), f"{self._public_url}{told.decide}")]
+
+    def message(
+        self, all_told: Sequence[Told], calendar: Calendar | None, now: datetime
+    ) -> tuple[str, str]:
+        """Return title and text for a chat or a phone: of one notice, or of what piled up.
+
+        Several people told of one thing stand by name, for a group's robot tells them at once.
+        """
+        first = all_told[0]
+        if len({(one.notice.submission_id, one.notice.step_id, one.notice.kind)
+                for one in all_told}) == 1:  # fmt: skip
+            shown = self._shown(first, calendar, now)
+            kind = first.notice.kind
+            title = self._text(f"notice.{kind}.subject", shown)
+            lines = [self._text(f"notice.{kind}.body", shown)]
+            if len(all_told) == 1:
+                lines += self._facts(first, shown)
+            lines.append(self._text("message.to", {"names": _names(all_told)}))
+            return _harmless(title), "\n".join([*map(_harmless, lines), str(shown["url"])])
+        title = self._text("letter.digest_subject", {"count": len(all_told)})
+        lines = [_harmless(self._text("message.to", {"names": _names(all_told)}))]
+        for told in all_told:
+            shown = self._shown(told, calendar, now)
+            line = self._text(f"notice.{told.notice.kind}.subject", shown)
+            left = f" · {shown['left']}" if shown["left"] else ""
+            lines += [_harmless(f"{line}{left}"), str(shown["url"])]
+        return _harmless(title), "\n".join(lines)
 
     def _shown(self, told: Told, calendar: Calendar | None, now: datetime) -> dict[str, Any]:
         notice, step = told.notice, told.step
@@ -90,6 +131,7 @@ class Letters:
             "times": notice.shown.get("times", ""),
             "channels": notice.shown.get("channels", ""),
             "name": told.person.name,
+            "of": told.of,
             "rules": ", ".join(notice.shown.get("rules", ())),
             "left": _in_words(left, self._language) if left else "",
         }
@@ -156,6 +198,15 @@ class Letters:
             "category": name,
             "url": f"{self._public_url}/items/{row.id}",
         }
+
+
+def _names(all_told: Sequence[Told]) -> str:
+    return "、".join(dict.fromkeys(told.person.name for told in all_told))
+
+
+def _harmless(line: str) -> str:
+    """Return a line that names nobody to a chat, links nowhere and is no mark-up there."""
+    return " ".join(line.translate(_MARKS).split())
 
 
 def _header(value: str) -> str:

@@ -5,8 +5,8 @@ between leaves it to the next one once the claim has run out: at most one more c
 Message-ID.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from email.message import Message
 from typing import TypeVar
@@ -18,7 +18,10 @@ from sqlmodel.sql.expression import SelectOfScalar
 from activities.letters import Letters, Told
 from activities.mailbox import Mailbox, Outcome
 from review.acts.item import calendar_in_force
+from review.acts.linking import make_links
+from review.acts.routing import anything_new, route
 from review.ids import new_id
+from review.notice_ways import NamedWay
 from review.records.engine import Ledger
 from review.records.letters import LetterTry
 from review.records.tables import Notice, PersonRow, Step, Submission, Unit
@@ -38,7 +41,8 @@ GIVEN_UP = timedelta(days=7)
 # From then on a notice belongs to what piled up: a mail server was away, or takes nothing.
 PILED_UP = timedelta(minutes=10)
 DIGEST_FROM = 4  # letters for one person that become one
-OF_A_STEP = ("asked", "remind", "overdue", "escalated", "urge", "nobody")  # over when it is decided
+# over when the step is decided
+OF_A_STEP = ("asked", "remind", "overdue", "escalated", "urge", "nobody", "duty")
 
 
 @dataclass(frozen=True)
@@ -65,9 +69,18 @@ class Notifier:
         public_url: str,
         sender: str,
         language: str = "zh",
+        named: Mapping[str, NamedWay] | None = None,
+        links_last: timedelta = timedelta(),
     ) -> None:
+        """Take what it works with.
+
+        Args:
+            links_last: How long a link in a letter can decide; nothing: letters have none.
+        """
+        self._links_last = links_last
         self._ledger = ledger
         self._mailbox = mailbox
+        self._named = named or {}
         self._clock = clock
         self._letters = Letters(public_url, sender, language)
         self._failures = 0  # rounds in a row in which nothing went out
@@ -79,8 +92,10 @@ class Notifier:
         return self._mailbox.batch
 
     async def deliver(self) -> int:
-        """Deliver a batch of letters; returns how many went out."""
+        """Settle the ways of new notices, then deliver a batch of letters; returns how many."""
         now = self._clock()
+        if await self._ledger.read(anything_new):
+            await self._ledger.run(route, now, self._named)
         if self._rest_until is not None and now < self._rest_until:
             return 0
         if not await self._ledger.read(_anything, now):
@@ -90,6 +105,7 @@ class Notifier:
         )
         if not claimed:  # another worker was quicker
             return 0
+        claimed = await self._with_links(claimed, now)
         letters = [self.letter(one.told, calendar, now) for one in claimed]
         told = sent = 0
         last = Outcome("sent")
@@ -106,6 +122,17 @@ class Notifier:
         self._rest(self._clock(), is_away=last.state == "away")
         return sent
 
+    async def _with_links(self, claimed: list[Claimed], now: datetime) -> list[Claimed]:
+        """Return letters with a link for each decision they ask for; only its hash is kept."""
+        ids = [id_ for one in claimed for id_ in one.ids]
+        if not self._links_last:
+            return claimed
+        tokens = await self._ledger.run(make_links, ids, self._links_last, now)
+        return [
+            replace(one, told=tuple(_with_link(told, tokens) for told in one.told))
+            for one in claimed
+        ]
+
     def _rest(self, now: datetime, *, is_away: bool) -> None:
         """Ask a server that is away less often, so that its queue is not tried letter by letter."""
         self._failures = self._failures + 1 if is_away else 0
@@ -117,6 +144,11 @@ class Notifier:
         if len(told) == 1:
             return self._letters.one(told[0], calendar, now)
         return self._letters.digest(told, calendar, now)
+
+
+def _with_link(told: Told, tokens: Mapping[str, str]) -> Told:
+    token = tokens.get(told.notice.id)
+    return replace(told, decide=f"/l/{token}") if token else told
 
 
 def told_of(session: Session, notices: Iterable[Notice]) -> list[Told]:
@@ -143,7 +175,7 @@ def told_of(session: Session, notices: Iterable[Notice]) -> list[Told]:
 def _of(notice: Notice) -> str:
     """Return the id of the person whom somebody acts for."""
     why, _, of = notice.why.partition(":")
-    return of if why == "delegation" else ""
+    return of if why in ("delegation", "duty") else ""
 
 
 Row = TypeVar("Row", PersonRow, Submission, Step, Unit)
@@ -178,7 +210,7 @@ def _claim(
     for told in told_of(session, due):
         if needs_address and not told.person.email:
             _close(session, told.notice, "no_address", now)
-        elif _is_over(told, now):
+        elif is_over(told, told.notice.not_before, now):
             _close(session, told.notice, "over", now)
         elif told.notice.at < now - GIVEN_UP:
             _close(session, told.notice, "given_up", now)
@@ -187,8 +219,7 @@ def _claim(
     claimed: list[Claimed] = []
     for all_told in by_person.values():
         kept = _latest(session, all_told, now)
-        piled = sum(_piled_up(one.notice, now) for one in kept)
-        groups = [tuple(kept)] if piled >= DIGEST_FROM else [(one,) for one in kept]
+        groups = grouped(kept, [one.notice.not_before for one in kept], now)
         claimed += [Claimed(group, group[0].person.email or "") for group in groups]
     claimed = sorted(claimed, key=lambda one: one.told[0].notice.next_try_at)[:most]
     for one in claimed:
@@ -196,23 +227,42 @@ def _claim(
             told.notice.attempts += 1
             told.notice.next_try_at = now + CLAIM
             session.add(told.notice)
-    return claimed, _calendar(session)
+    return claimed, calendar_or_none(session)
 
 
-def _calendar(session: Session) -> Calendar | None:
+def calendar_or_none(session: Session) -> Calendar | None:
     try:
         return calendar_in_force(session)
     except NotFoundError:
         return None
 
 
-def _piled_up(notice: Notice, now: datetime) -> bool:
-    return max(notice.at, notice.not_before) < now - PILED_UP
+def grouped(
+    told: Sequence[Told], not_before: Sequence[datetime], now: datetime
+) -> list[tuple[Told, ...]]:
+    """Return what is told in one message each: what quiet hours held, what piled up, the rest."""
+    pairs = list(zip(told, not_before, strict=True))
+    held = tuple(one for one, since in pairs if was_held(one.notice, since))
+    rest = [(one, since) for one, since in pairs if not was_held(one.notice, since)]
+    groups = [held] if held else []
+    if sum(piled_up(since, now) for _, since in rest) >= DIGEST_FROM:
+        return [*groups, tuple(one for one, _ in rest)]
+    return [*groups, *((one,) for one, _ in rest)]
 
 
-def _is_over(told: Told, now: datetime) -> bool:
+def was_held(notice: Notice, not_before: datetime) -> bool:
+    """Tell whether quiet hours held a notice back."""
+    return not_before > notice.at
+
+
+def piled_up(not_before: datetime, now: datetime) -> bool:
+    return not_before < now - PILED_UP
+
+
+def is_over(told: Told, not_before: datetime, now: datetime) -> bool:
     """Tell whether a letter that waited too long asks for what is done."""
-    if not _piled_up(told.notice, now) or told.notice.kind not in OF_A_STEP:
+    waited = piled_up(not_before, now) or was_held(told.notice, not_before)
+    if not waited or told.notice.kind not in OF_A_STEP:
         return False
     return told.step is not None and told.step.state != StepState.OPEN
 
@@ -228,7 +278,7 @@ def _latest(session: Session, all_told: Sequence[Told], now: datetime) -> list[T
     for told in all_told:
         notice = told.notice
         is_older = notice.kind == "remind" and notice.at < last[notice.step_id]
-        if is_older and _piled_up(notice, now):
+        if is_older and piled_up(notice.not_before, now):
             _close(session, notice, "coalesced", now)
         else:
             kept.append(told)
@@ -267,6 +317,11 @@ def _wait(outcome: Outcome, attempts: int) -> timedelta:
             return timedelta(0)
         case "refused":
             return REFUSED_RETRY
+    return back_off(attempts)
+
+
+def back_off(attempts: int) -> timedelta:
+    """Return how long to wait after so many tries that failed."""
     wait: timedelta = FIRST_RETRY * 2 ** min(attempts - 1, 10)
     return min(wait, LAST_RETRY)
 

@@ -36,6 +36,28 @@ class Answered(NamedTuple):
     content: bytes
 
 
+async def judged(host: str, port: int, internal: Collection[str], *, tls: bool) -> str:
+    """Return the one address to connect to for a host, whatever its name stands for later.
+
+    Args:
+        internal: Hosts (`host` or `host:port`) of our own network.
+        tls: Whether what is sent is sealed on its way, or need not be.
+
+    Raises:
+        AddressRefusedError: The host is none of our own, and would be spoken to in the clear or
+            has an address that isn't public.
+        OSError: The name stands for nothing.
+    """
+    is_ours = bool({host, f"{host}:{port}"} & frozenset(internal))
+    if not tls and not is_ours:
+        raise AddressRefusedError(f"{host} would be spoken to without TLS")
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    addresses = [str(one[4][0]).partition("%")[0] for one in found]
+    if not is_ours and not all(map(is_public, addresses)):
+        raise AddressRefusedError(f"{host} is not public")
+    return addresses[0]
+
+
 class Outgoing:
     """Sends requests to public hosts over TLS, and to our own where they are named.
 
@@ -102,17 +124,11 @@ class Outgoing:
         """Return the one address to speak to, judged."""
         if target.userinfo or not target.host or target.scheme not in ("http", "https"):
             raise AddressRefusedError("not a plain web address")
-        port = target.port or (443 if target.scheme == "https" else 80)
-        is_ours = bool({target.host, f"{target.host}:{port}"} & self._internal)
-        if self._needs_tls and target.scheme != "https" and not is_ours:
-            raise AddressRefusedError(f"{target.host} would be spoken to without TLS")
+        tls = target.scheme == "https"
         try:
-            found = await asyncio.get_running_loop().getaddrinfo(
-                target.host, port, type=socket.SOCK_STREAM
-            )
+            return await judged(
+                target.host, target.port or (443 if tls else 80), self._internal,
+                tls=tls or not self._needs_tls,
+            )  # fmt: skip
         except OSError:
             raise NotSentError("the name is not known") from None
-        addresses = [str(one[4][0]).partition("%")[0] for one in found]
-        if not is_ours and not all(map(is_public, addresses)):
-            raise AddressRefusedError(f"{target.host} is not public")
-        return addresses[0]

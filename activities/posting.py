@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 
 import httpcore
 
-from activities.outgoing import AddressRefusedError
-from review.addresses import is_public, wrong_with_url
+from activities.outgoing import AddressRefusedError, judged
+from review.addresses import wrong_with_url
 
 PATIENCE = 10.0  # seconds for a whole try; shorter than a message's lease
 AGENT = b"sanshen"
@@ -101,7 +101,7 @@ class Poster:
             raise AddressRefusedError("not a plain web address")
         parts = urlsplit(url)
         host, tls = str(parts.hostname), parts.scheme == "https"
-        address = await self.address_of(host, parts.port or (443 if tls else 80), tls=tls)
+        address = await judged(host, parts.port or (443 if tls else 80), self._internal, tls=tls)
         sent = [(b"User-Agent", AGENT), (b"Content-Type", b"application/json")]
         sent += [(name.encode("ascii"), value.encode("ascii")) for name, value in headers.items()]
         async with (
@@ -111,23 +111,6 @@ class Poster:
             pool.stream("POST", url, headers=sent, content=body) as answer,
         ):
             return answer.status, _wait_in(answer)
-
-    async def address_of(self, host: str, port: int, *, tls: bool) -> str:
-        """Return the address to connect to.
-
-        Raises:
-            AddressRefusedError: The host is none of our own, and one of its addresses isn't
-                public or the message would travel in the clear.
-            socket.gaierror: The name stands for nothing.
-        """
-        found = await asyncio.get_running_loop().getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP
-        )
-        addresses = [str(one[4][0]) for one in found]
-        ours = {host, f"{host}:{port}"} & self._internal
-        if not ours and not (tls and all(map(is_public, addresses))):
-            raise AddressRefusedError(f"{host} is not public, or without TLS")
-        return addresses[0]
 
 
 def _is_tls(failed: BaseException | None) -> bool:

@@ -37,9 +37,11 @@ BEAT_SECONDS = 1.0  # well under the workflow's heartbeat timeout: a killed work
 
 
 class Ledger(Protocol):
-    """Runs an act in one write transaction of the ledger."""
+    """Runs an act in one write transaction of the ledger, and reads it beside those who write."""
 
     async def run(self, act: Callable[..., T], *args: Any) -> T: ...
+
+    async def read(self, look: Callable[..., T], *args: Any) -> T: ...
 
 
 class Publisher:
@@ -113,7 +115,7 @@ class Publisher:
     async def _queue_of(self, ref: PublicationRef) -> str:
         if not self._elsewhere:
             return ""
-        platform = await self._ledger.run(publishing.platform_of, ref.channel)
+        platform = await self._ledger.read(publishing.platform_of, ref.channel)
         return self._elsewhere.get(platform, "")
 
     async def _once(self, ref: PublicationRef, dead: Sequence[str]) -> PublicationOutcome:
@@ -136,7 +138,7 @@ class Publisher:
         """Return which addresses of a service's text lead nowhere any more (R1.2-1)."""
         if self._links is None:
             return []
-        addresses = await self._ledger.run(
+        addresses = await self._ledger.read(
             publishing.links_to_check, ref.submission_id, ref.channel
         )
         return await self._links.dead(addresses)

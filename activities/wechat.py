@@ -5,7 +5,9 @@ made once. Each step is recorded before the next, so that a lost answer leaves o
 whether the submission arrived. That is answered by the list of published articles, where ours
 bears its number and fingerprint (摘要); while it doesn't, nothing is submitted again.
 
-Protocol: developers.weixin.qq.com, 草稿箱 and 发布能力; docs/channels.md says what was tried.
+Pictures go up before the draft, and again if a try is repeated: nobody sees them there.
+
+Protocol: developers.weixin.qq.com, 草稿箱, 发布能力 and 素材; docs/channels.md says what was tried.
 """
 
 import asyncio
@@ -13,7 +15,9 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -21,7 +25,13 @@ from temporalio.exceptions import ApplicationError
 
 from activities.channels import Seen
 from activities.outgoing import AddressRefusedError, NotConnectedError, NotSentError, Outgoing
-from review.rendering import Rendered, wechat_article, wechat_mark
+from review.rendering import (
+    Rendered,
+    pictures_in,
+    wechat_article,
+    wechat_mark,
+    with_pictures,
+)
 from review.rules.publications import Claim, Connection, Receipt, SeenPost
 from review.rules.values import PublicationState
 
@@ -41,10 +51,12 @@ LATER = {
 }
 # What is wrong with the account or its registration: an administrator's to mend.
 ACCOUNT = frozenset({40002, 40013, 40125, 40164, 40243, 41002, 41004, 48001, 50004, 50005, 50007})
-SIZES = frozenset({45001, 45002, 45003, 45004, 45005, 45008, 45110})
+SIZES = frozenset({45002, 45003, 45004, 45005, 45008, 45110})
+PICTURE_WRONG = frozenset({40004, 40005, 40006, 40009, 40137, 45001})
 NO_DRAFT = frozenset({40007})
 UNSURE = frozenset({-1})  # to a submission: it may have been taken all the same
 NO_ARTICLE = frozenset({53600})
+TYPED = frozenset({"material/add_material"})  # calls that say what kind of material comes
 # 发布状态 of freepublish/get
 PUBLISHED, PUBLISHING, REMOVED, BANNED = 0, 1, 5, 6
 
@@ -62,7 +74,13 @@ class PlatformError(Exception):
             return "publication.wechat_account"
         if self.code in SIZES:
             return "publication.text_too_long"
+        if self.code in PICTURE_WRONG:
+            return "publication.wechat_picture"
         return "publication.wechat_refused"
+
+
+class PictureMissingError(Exception):
+    """A picture's file is not there, or not what was reviewed."""
 
 
 class AnswerUnclearError(Exception):
@@ -116,14 +134,26 @@ class Tokens:
 
 
 class Wechat:
-    """One account a channel; `Connection.account` is the AppID, `options.cover` the cover's
-    permanent media id, which the platform demands of every article."""
+    """One account a channel; `Connection.account` is the AppID.
+
+    The platform demands a cover of every article: its first picture, or where it has none the
+    permanent material of `options.cover`.
+
+    Args:
+        blob: Where the file with a SHA-256 (hex) is kept; without it no picture goes out.
+    """
 
     per_second = 2.0  # sends of all workers together; each makes a few calls
 
-    def __init__(self, outgoing: Outgoing, connect: Callable[[str], Awaitable[Connection]]) -> None:
+    def __init__(
+        self,
+        outgoing: Outgoing,
+        connect: Callable[[str], Awaitable[Connection]],
+        blob: Callable[[str], Path] | None = None,
+    ) -> None:
         self._outgoing = outgoing
         self._connect = connect
+        self._blob = blob
         self._tokens = Tokens(outgoing)
 
     # --- deeds ----------------------------------------------------------------------------------
@@ -169,15 +199,37 @@ class Wechat:
 
     async def _add_draft(self, claim: Claim, rendered: Rendered) -> str:
         connection = await self._connect(claim.channel)
+        fields = wechat_article(rendered.content)
+        cover = connection.options.get("cover", "")
+        addresses: dict[str, str] = {}
+        for name in pictures_in(fields["content"]):
+            content = await asyncio.to_thread(self._picture, name)
+            if not addresses:
+                said = await self._upload(claim.channel, "material/add_material", name, content)
+                cover = _text(said, "media_id")
+            said = await self._upload(claim.channel, "media/uploadimg", name, content)
+            addresses[name] = _text(said, "url")
         article = {
             "article_type": "news",
-            **wechat_article(rendered.content),
-            "thumb_media_id": connection.options.get("cover", ""),
+            **fields,
+            "content": with_pictures(fields["content"], addresses),
+            "thumb_media_id": cover,
             "need_open_comment": 0,
             "only_fans_can_comment": 0,
         }
         said = await self._call(claim.channel, "draft/add", {"articles": [article]})
         return _text(said, "media_id")
+
+    def _picture(self, name: str) -> bytes:
+        """Return a picture's bytes, which are those that were reviewed."""
+        digest = name.partition(".")[0]
+        try:
+            content = self._blob(digest).read_bytes() if self._blob else b""
+        except OSError:
+            content = b""
+        if sha256(content).hexdigest() != digest:
+            raise PictureMissingError
+        return content
 
     async def _submit(self, claim: Claim, media_id: str) -> Receipt:
         try:
@@ -358,13 +410,30 @@ class Wechat:
             )
         except NotSentError:
             return _later(claim, "publication.not_reached", 30)
+        except PictureMissingError:
+            return Receipt(state=PublicationState.FAILED, detail="publication.attachment_missing")
         except NotConnectedError:
             return Receipt(state=PublicationState.FAILED, detail="publication.not_connected")
         except AddressRefusedError:
             return Receipt(state=PublicationState.FAILED, detail="publication.address_refused")
 
     async def _call(self, channel: str, what: str, asked: dict[str, Any]) -> dict[str, Any]:
-        """Make one call with the current token; a refused token is renewed once.
+        """Make one call; raises as `_sent`."""
+        # The platform shows \u escapes as they stand, so the text goes as itself.
+        content = json.dumps(asked, ensure_ascii=False).encode()
+        return await self._sent(channel, what, content, "application/json; charset=utf-8")
+
+    async def _upload(self, channel: str, what: str, name: str, content: bytes) -> dict[str, Any]:
+        """Send one picture as a form's file; raises as `_sent`."""
+        media_type = "image/png" if name.endswith(".png") else "image/jpeg"
+        form = httpx.Request("POST", ADDRESS, files={"media": (name, content, media_type)})
+        await form.aread()
+        return await self._sent(channel, what, form.content, form.headers["content-type"])
+
+    async def _sent(
+        self, channel: str, what: str, content: bytes, media_type: str
+    ) -> dict[str, Any]:
+        """Send with the current token; a refused token is renewed once.
 
         Raises:
             PlatformError: The platform did not do it.
@@ -374,23 +443,22 @@ class Wechat:
         connection = await self._connect(channel)
         token = await self._tokens.current(connection)
         try:
-            return await self._once(connection, token, what, asked)
+            return await self._once(connection, token, what, content, media_type)
         except PlatformError as error:
             if error.code not in TOKEN_WRONG:
                 raise
         token = await self._tokens.current(connection, refused=token)
-        return await self._once(connection, token, what, asked)
+        return await self._once(connection, token, what, content, media_type)
 
     async def _once(
-        self, connection: Connection, token: str, what: str, asked: dict[str, Any]
+        self, connection: Connection, token: str, what: str, content: bytes, media_type: str
     ) -> dict[str, Any]:
         answer = await self._outgoing.request(
             "POST",
             f"{connection.address or ADDRESS}/cgi-bin/{what}",
-            params={"access_token": token},
-            # The platform shows \u escapes as they stand, so the text goes as itself.
-            content=json.dumps(asked, ensure_ascii=False).encode(),
-            headers={"content-type": "application/json; charset=utf-8"},
+            params={"access_token": token} | ({"type": "image"} if what in TYPED else {}),
+            content=content,
+            headers={"content-type": media_type},
         )
         return _said(answer.status, answer.content)
 

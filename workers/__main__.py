@@ -19,6 +19,7 @@ from activities.channels import Channel, Limited, Site
 from activities.connections import Connections, Place, installed
 from activities.links import Links
 from activities.mailbox import FolderMailbox, Mailbox, SmtpMailbox
+from activities.messages import Messenger
 from activities.mind import Minder
 from activities.notify import Notifier
 from activities.outgoing import Outgoing
@@ -26,26 +27,26 @@ from activities.patrol import Patroller
 from activities.posting import Poster
 from activities.publish import CONFIRM_AFTER_SECONDS, Publisher
 from activities.report import Reporter
-from review import logs
+from activities.retain import Retainer
+from activities.robots import Robots
+from review import logs, tracing
 from review.acts.connecting import PURPOSE as CHANNEL_SECRETS
 from review.blobs import Blobs
 from review.engine import EngineOldError, connect, require_version
+from review.notice_ways import named_ways
 from review.records.checkpoints import Keys, Watch, keys_in
 from review.records.engine import Ledger
 from review.records.hook_keys import PURPOSE as HOOKS
 from review.records.kept import Box
+from review.records.ways import PURPOSE as NOTICE_WAYS
 from review.rendering import WEBSITE
 from review.settings import Settings, SettingsError, load
 from workers.announcer import Announcer
 from workers.relay import Relay
 from workers.sealing import Sealer
-from workflows.bulletin import BulletinsDueWorkflow, BulletinWorkflow
 from workflows.names import TASK_QUEUE
-from workflows.nudges import MATTERS
-from workflows.patrol import PatrolWorkflow
-from workflows.publication import PublicationWorkflow
-from workflows.schedules import schedule_bulletins, schedule_patrol
-from workflows.submission import SubmissionWorkflow
+from workflows.replays import WORKFLOWS, IncompatibleError, require_compatible
+from workflows.schedules import schedule_bulletins, schedule_patrol, schedule_retention
 
 log = structlog.get_logger()
 
@@ -87,6 +88,7 @@ def worker(
         links=links,
     )
     reporter = Reporter(ledger, clock)
+    retainer = Retainer(ledger, blobs, clock)
     settings: dict[str, Any] = {
         "max_cached_workflows": CACHED_WORKFLOWS,
         "sticky_queue_schedule_to_start_timeout": STICKY,
@@ -97,14 +99,7 @@ def worker(
     return Worker(
         client,
         task_queue=task_queue,
-        workflows=[
-            SubmissionWorkflow,
-            PublicationWorkflow,
-            PatrolWorkflow,
-            BulletinsDueWorkflow,
-            BulletinWorkflow,
-            *MATTERS.values(),
-        ],
+        workflows=WORKFLOWS,
         activities=[
             advancer.advance,
             publisher.publish,
@@ -112,6 +107,7 @@ def worker(
             patroller.patrol,
             reporter.due,
             reporter.prepare,
+            retainer.retain,
         ],
         **(settings | options),
     )
@@ -181,8 +177,11 @@ async def serve(settings: Settings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    named = named_ways(settings)
     client = await connect(settings, runtime=runtime_of(settings))
     log.info("engine_found", version=await require_version(client))
+    replayed = await require_compatible(client, settings.replay_gate)
+    log.info("histories_replayed", count=replayed)
     ledger = Ledger(settings.ledger_url, settings.digests)
     blobs = Blobs(settings.data / "blobs")
     outgoing = Outgoing(settings.internal_hosts)
@@ -208,8 +207,20 @@ async def serve(settings: Settings) -> None:
         public_url=settings.public_url,
         sender=settings.mail_from,
         language=settings.language,
+        named=named,
+        links_last=timedelta(hours=settings.decision_link_hours),
     )
-    relay = Relay(ledger, client, notifier, system_clock)
+    public = Outgoing()
+    messenger = Messenger(
+        ledger,
+        Robots(outgoing, public),
+        named,
+        Box(secret, NOTICE_WAYS),
+        system_clock,
+        public_url=settings.public_url,
+        language=settings.language,
+    )
+    relay = Relay(ledger, client, notifier, system_clock, messenger=messenger)
     watch = Watch(settings.checkpoints, audit_keys(settings))
     sealer = Sealer(ledger, watch, system_clock)
     announcer = Announcer(
@@ -227,6 +238,7 @@ async def serve(settings: Settings) -> None:
             await running.enter_async_context(paced)
         await schedule_patrol(client)
         await schedule_bulletins(client)
+        await schedule_retention(client)
         log.info("worker_ready", task_queue=TASK_QUEUE)
         relaying = asyncio.create_task(relay.run())
         sealing = asyncio.create_task(sealer.run())
@@ -241,26 +253,37 @@ async def serve(settings: Settings) -> None:
     await sealer.seal(at_all=True)
     await outgoing.aclose()
     await reading.aclose()
+    await public.aclose()
     ledger.close()
     await asyncio.sleep(0.1)  # sdk-python#300: the interpreter aborts without
 
 
 def main() -> int:
-    """Run the worker; 2 for a wrong setting, 3 when the engine can't be reached or is too old."""
+    """Run the worker; 2 for a wrong setting, 3 when the engine can't be reached or is too old.
+
+    1 when what runs there can't go on with this version's workflows.
+    """
     try:
         settings = load()
+        named_ways(settings)  # a wrong one ends the start
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 2
     logs.configure(settings.log_format, settings.log_level)
+    tracing.begin(settings.otlp_url, "sanshen-worker")
     try:
         uvloop.run(serve(settings))
+    except IncompatibleError as error:
+        print(error, file=sys.stderr)
+        return 1
     except EngineOldError as error:
         print(error, file=sys.stderr)
         return 3
     except RuntimeError as error:
         log.error("worker_ended", reason=type(error).__name__)
         return 3
+    finally:
+        tracing.end()
     return 0
 
 

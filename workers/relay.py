@@ -6,10 +6,13 @@ from datetime import datetime, timedelta
 
 import structlog
 from sqlmodel import Session, col, select
+from structlog.contextvars import bound_contextvars
 from temporalio.client import Client
 
+from activities.messages import Messenger
 from activities.notify import Notifier
 from review.acts.supervising import propose_for_stale_channels
+from review.correlation import NAME
 from review.records.engine import Ledger
 from review.records.matters import MatterOutbox
 from review.records.tables import Outbox, Submission
@@ -39,8 +42,10 @@ class Relay:
         clock: Callable[[], datetime],
         *,
         task_queue: str = TASK_QUEUE,
+        messenger: Messenger | None = None,
     ) -> None:
         self._ledger = ledger
+        self._messenger = messenger
         self._client = client
         self._notifier = notifier
         self._clock = clock
@@ -52,6 +57,9 @@ class Relay:
         async with asyncio.TaskGroup() as both:
             both.create_task(_again("nudges", self._nudge_all, BATCH))
             both.create_task(_again("letters", self._notifier.deliver, self._notifier.batch))
+            if self._messenger is not None:
+                deliver, full = self._messenger.deliver, self._messenger.batch
+                both.create_task(_again("messages", deliver, full))
 
     async def _nudge_all(self) -> int:
         sent = await self.nudge_owed() + await self.nudge_matters_owed()
@@ -64,13 +72,15 @@ class Relay:
         if not owed:
             return 0
         took: list[str] = []
-        for submission, category, unit, reason in owed:
-            if not await nudge(
-                self._client, submission, reason=reason, about=known(category, unit),
-                task_queue=self._task_queue,
-            ):  # fmt: skip
-                log.warning("engine_away", owed=len(owed))
-                break
+        for submission, category, unit, reason, request_id in owed:
+            with bound_contextvars(**{NAME: request_id or ""}):
+                if not await nudge(
+                    self._client, submission, reason=reason, about=known(category, unit),
+                    task_queue=self._task_queue,
+                ):  # fmt: skip
+                    log.warning("engine_away", owed=len(owed))
+                    break
+                log.info("nudge_relayed", submission_id=submission)
             took.append(submission)
         await self._ledger.run(_tried, [submission for submission, *_ in owed], self._clock())
         return len(took)
@@ -81,14 +91,16 @@ class Relay:
         if not owed:
             return 0
         took = 0
-        for kind, matter in owed:
-            if not await nudge_matter(
-                self._client, MatterKind(kind), matter, task_queue=self._task_queue
-            ):
-                log.warning("engine_away", owed=len(owed))
-                break
+        for matter, (kind, request_id) in owed.items():
+            with bound_contextvars(**{NAME: request_id or ""}):
+                if not await nudge_matter(
+                    self._client, MatterKind(kind), matter, task_queue=self._task_queue
+                ):
+                    log.warning("engine_away", owed=len(owed))
+                    break
+                log.info("nudge_relayed", matter_id=matter)
             took += 1
-        await self._ledger.run(_matters_tried, [matter for _, matter in owed], self._clock())
+        await self._ledger.run(_matters_tried, list(owed), self._clock())
         return took
 
     async def _look_at_channels(self) -> None:
@@ -105,15 +117,16 @@ class Relay:
             log.info("orders_proposed", count=len(made))
 
 
-def _matters_owed(session: Session, before: datetime) -> list[tuple[str, str]]:
+def _matters_owed(session: Session, before: datetime) -> dict[str, tuple[str, str | None]]:
+    """Return kind and last request of each matter that is owed a nudge, by its id."""
     rows = session.exec(
-        select(MatterOutbox.kind, MatterOutbox.matter_id)
+        select(MatterOutbox.matter_id, MatterOutbox.kind, MatterOutbox.request_id)
         .where(col(MatterOutbox.done_at).is_(None))
         .where(MatterOutbox.next_try_at <= before)
         .order_by(col(MatterOutbox.next_try_at))
         .limit(BATCH)
     ).all()
-    return list(dict.fromkeys(rows))
+    return {matter: (kind, request_id) for matter, kind, request_id in rows}
 
 
 def _matters_tried(session: Session, matters: list[str], now: datetime) -> None:
@@ -151,16 +164,19 @@ async def _again(what: str, deed: Callable[[], Awaitable[int]], full: int) -> No
             await asyncio.sleep(PAUSE)
 
 
-def _owed(session: Session, before: datetime) -> list[tuple[str, str, str, str]]:
+def _owed(session: Session, before: datetime) -> list[tuple[str, str, str, str, str | None]]:
     rows = session.exec(
-        select(Outbox.submission_id, Submission.category, Submission.unit_id, Outbox.reason)
+        select(Outbox, Submission.category, Submission.unit_id)
         .join(Submission, col(Submission.id) == col(Outbox.submission_id))
         .where(col(Outbox.done_at).is_(None))
         .where(Outbox.next_try_at <= before)
         .order_by(col(Outbox.next_try_at))
         .limit(BATCH)
     ).all()
-    return list({row[0]: (row[0], row[1], row[2], row[3]) for row in rows}.values())
+    return [
+        (submission, category, unit, row.reason, row.request_id)
+        for submission, (row, category, unit) in {row[0].submission_id: row for row in rows}.items()
+    ]
 
 
 def _tried(session: Session, submissions: list[str], now: datetime) -> None:

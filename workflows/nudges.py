@@ -18,6 +18,7 @@ from review.rules.matters import MatterKind, MatterRef
 from review.rules.positions import Nudge, SubmissionRef
 from workflows.incident import IncidentWorkflow
 from workflows.names import TASK_QUEUE, matter_workflow_id, submission_workflow_id
+from workflows.publication import publication_workflow_id
 from workflows.submission import SubmissionWorkflow
 from workflows.supervision import SupervisionWorkflow
 from workflows.violation import ViolationWorkflow
@@ -108,6 +109,18 @@ async def nudge_matter(
             start_signal="changed",
         )
     except (RPCError, RuntimeError):  # a client that never connected raises RuntimeError
+        return False
+    return True
+
+
+async def nudge_publication(
+    client: Client, submission_id: str, channel: str, generation: int
+) -> bool:
+    """Have a publication's workflow ask its platform now; not durable, for it asks anyway."""
+    handle = client.get_workflow_handle(publication_workflow_id(submission_id, channel, generation))
+    try:
+        await handle.signal("changed", rpc_timeout=PATIENCE)
+    except (RPCError, RuntimeError):  # it has ended, or the engine is away
         return False
     return True
 

@@ -16,9 +16,11 @@ from temporalio.client import (
 )
 
 from review.rules.publications import PatrolTurn
+from review.rules.retention import RetentionTurn
 from workflows.bulletin import BulletinsDueWorkflow
 from workflows.names import TASK_QUEUE
 from workflows.patrol import PatrolWorkflow
+from workflows.retention import RetentionWorkflow
 
 PATROL_ID = "patrol"
 EVERY = timedelta(minutes=10)  # the first look is due after 30 minutes; nothing waits for this
@@ -66,6 +68,34 @@ async def schedule_bulletins(client: Client, *, task_queue: str = TASK_QUEUE) ->
                 policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP, catchup_window=MISSED),
             ),
             trigger_immediately=True,
+        )
+    except ScheduleAlreadyRunningError:
+        return False
+    return True
+
+
+RETENTION_ID = "retention"
+RETENTION_HOUR = 3  # after the bulletins
+
+
+async def schedule_retention(client: Client, *, task_queue: str = TASK_QUEUE) -> bool:
+    """Have the engine look each night for what may go (A-29); False when it does already.
+
+    The ledger keeps the month between report and removal, so a run that was missed is no matter.
+    """
+    try:
+        await client.create_schedule(
+            RETENTION_ID,
+            Schedule(
+                action=ScheduleActionStartWorkflow(
+                    RetentionWorkflow.run, RetentionTurn(), id=RETENTION_ID, task_queue=task_queue
+                ),
+                spec=ScheduleSpec(
+                    calendars=[ScheduleCalendarSpec(hour=[ScheduleRange(RETENTION_HOUR)])],
+                    time_zone_name="Asia/Shanghai",
+                ),
+                policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP),
+            ),
         )
     except ScheduleAlreadyRunningError:
         return False
