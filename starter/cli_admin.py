@@ -532,38 +532,56 @@ def db_prepare(data: DataOption = None) -> None:
     """Make ready what separate processes need: tables, first rules, the engine's namespace.
 
     What `sanshen up` does by itself at each start. Harmless when repeated, or done by two at once.
+    Before it touches the ledger it replays running workflows: 1 when they can't go on with this
+    version (SANSHEN_REPLAY_GATE).
 
     Example: sanshen db prepare
     """
     from review.engine import EngineOldError
     from starter.embedded import set_up_ledger
     from starter.errors import StartError
+    from workflows.replays import IncompatibleError
 
     settings = settings_for(data)
     try:
         settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        set_up_ledger(settings)
         is_there = asyncio.run(_prepare_engine(settings))
+        set_up_ledger(settings)
     except StartError as error:
         raise CommandError(error.line(language()), error.exit_code) from None
     except EngineOldError as error:
         raise CommandError(str(error), OUTSIDE) from None
+    except IncompatibleError as error:
+        raise CommandError(str(error), REFUSED) from None
     if not is_there:
         fail("engine_away", OUTSIDE, address=settings.temporal_address)
     print(t("prepared"))
 
 
 async def _prepare_engine(settings: "Settings") -> bool:
-    """Register search attributes and retention; False when the engine can't be reached."""
-    from temporalio.service import RPCError
+    """Register search attributes and retention; False when the engine can't be reached.
+
+    Raises:
+        CommandError: It has no namespace of that name; making one is its operator's.
+    """
+    from temporalio.service import RPCError, RPCStatusCode
 
     from review.engine import connect, prepare_namespace, require_version
+    from workflows.replays import require_compatible
 
     try:
         client = await connect(settings, lazy=True)
         await require_version(client)
         await prepare_namespace(client)
-    except (RPCError, RuntimeError):
+        await require_compatible(client, settings.replay_gate)
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            return False
+        fail(
+            "namespace_missing", OUTSIDE,
+            address=settings.temporal_address, namespace=settings.temporal_namespace,
+        )  # fmt: skip
+    except RuntimeError:
         return False
     finally:
         await asyncio.sleep(0.1)  # sdk-python#300: the interpreter aborts without
@@ -595,6 +613,55 @@ def doctor(repair: bool, data: Path | None, as_json: bool) -> None:
         fail("doctor_bad", REFUSED, count=len(left))
     if not as_json:
         print(t("doctor_good"))
+
+
+def replay(folder: Path | None, most: int, data: Path | None, as_json: bool) -> None:
+    """Replay recorded and running histories; 1 for one that doesn't, 3 without an engine."""
+    if folder is not None and not folder.is_dir():
+        fail("replay_no_folder", NOT_FOUND, folder=folder)
+    settings = settings_for(data)
+    try:
+        replayed, found = asyncio.run(_replay(settings, folder, most))
+    except ValueError as error:
+        fail("replay_odd_file", file=error)
+    if as_json:
+        show_json({"ok": found is None, "replayed": replayed, "incompatible": found})
+    if found is not None:
+        fail("replay_bad", REFUSED, workflow=found["workflow"], run=found["run"], why=found["why"])
+    if not as_json:
+        print(t("replay_good", count=replayed))
+
+
+async def _replay(
+    settings: "Settings", folder: Path | None, most: int
+) -> tuple[int, dict[str, str] | None]:
+    """Return how many histories were replayed, and the first that is incompatible."""
+    from temporalio.service import RPCError
+
+    from review.engine import connect
+    from review.payloads import converter
+    from workflows import replays
+
+    replayed, found = 0, None
+    if folder is not None:
+        namespace = settings.temporal_namespace
+        keys = converter(settings.payload_keys_by_id, namespace)
+        replayed, found = await replays.replay(replays.recorded(folder), keys, namespace)
+    if most and found is None:
+        try:
+            client = await connect(_where_it_runs(settings), lazy=True)
+            await client.service_client.check_health()
+            more, found = await replays.replay(
+                replays.live(client, most), client.data_converter, client.namespace
+            )
+        except (RPCError, RuntimeError):
+            fail("engine_away", OUTSIDE, address=settings.temporal_address)
+        finally:
+            await asyncio.sleep(0.1)  # sdk-python#300: the interpreter aborts without
+        replayed += more
+    if found is None:
+        return replayed, None
+    return replayed, {"workflow": found.workflow_id, "run": found.run_id, "why": found.why}
 
 
 def _where_it_runs(settings: "Settings") -> "Settings":

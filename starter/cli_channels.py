@@ -175,3 +175,37 @@ def channel_connect(
         show({"channel": channel_id, "address": address, "account": account}, as_json=True)
     else:
         say(t("channel_connected", channel=channel_id))
+
+
+@channel.command("callback")
+def channel_callback(
+    channel_id: ChannelArgument, data: DataOption = None, as_json: JsonOption = False
+) -> None:
+    """Show what a channel's platform needs to call back: address, Token, EncodingAESKey (公众号).
+
+    They follow from SECRET_KEY and are shown at the machine's console alone; see docs/channels.md.
+
+    Example: sanshen channel callback wx
+    """
+    from review.acts.connecting import show_callback
+    from review.settings import SettingsError, load
+    from starter.cli_admin import in_ledger
+    from starter.cli_output import CommandError
+
+    given: dict[str, Any] = {} if data is None else {"data": data.expanduser().absolute()}
+    try:
+        settings = load(**given)
+    except SettingsError as error:
+        raise CommandError(str(error)) from None
+    secret = settings.secret_key.get_secret_value().encode()
+
+    def act(session: "Session") -> tuple[str, str]:
+        return show_callback(session, channel_id, secret, datetime.now(UTC))
+
+    token, aes_key = in_ledger(settings, act, write=True)
+    address = f"{settings.public_url.rstrip('/')}/hooks/wechat/{channel_id}"
+    shown = {"address": address, "token": token, "aes_key": aes_key}
+    if as_json:
+        show(shown, as_json=True)
+    else:
+        say(t("channel_callback", **shown))

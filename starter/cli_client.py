@@ -43,6 +43,9 @@ class Client:
     def post(self, path: str, body: Mapping[str, Any], key: str | None = None) -> Any:
         return self._ask("POST", path, body=body, key=_new_key(key))
 
+    def delete(self, path: str) -> Any:
+        return self._ask("DELETE", path)
+
     def upload(self, name: str, content: bytes, key: str | None = None) -> Any:
         """Upload one file."""
         return self._ask("POST", "/attachments", file=(name, content), key=_new_key(key))

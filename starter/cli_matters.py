@@ -10,7 +10,8 @@ from starter.cli_output import NOT_FOUND, fail, show
 order = typer.Typer(help="Supervision orders (督办单).", no_args_is_help=True)
 incident = typer.Typer(help="The incident register (事件登记).", no_args_is_help=True)
 violation = typer.Typer(help="Leads and violation cases (违规情形).", no_args_is_help=True)
-GROUPS = {"order": order, "incident": incident, "violation": violation}
+topic = typer.Typer(help="Topics (专题) that group submissions.", no_args_is_help=True)
+GROUPS = {"order": order, "incident": incident, "violation": violation, "topic": topic}
 
 TokenOption = Annotated[
     str | None, typer.Option("--token", envvar="SANSHEN_TOKEN", help="Who acts.", show_envvar=True)
@@ -33,7 +34,9 @@ AfterOption = Annotated[str | None, typer.Option("--after", help="Go on after th
 TextOption = Annotated[str, typer.Option("--text", help="What is said: a reply, a reason …")]
 
 ORDERS, INCIDENTS, VIOLATIONS = "/supervision-orders", "/incidents", "/violations"
+TOPICS = "/topics"
 COLUMNS = {
+    TOPICS: ("number", "id", "state", "title", "count", "opened_at", "closed_at"),
     ORDERS: ("number", "id", "state", "unit", "subject", "round", "due_at", "signed_at"),
     INCIDENTS: ("number", "id", "state", "level", "title", "unit", "event_at", "missed", "late"),
     VIOLATIONS: (
@@ -336,3 +339,76 @@ def violation_act(
     body = _given(act=act, text=text, unit=unit, result=result)
     path = _path(VIOLATIONS, violation_id, "/acts")
     show(_client(token, url, data).post(path, body, key), as_json)
+
+
+# --- topics ---------------------------------------------------------------------------------------
+
+
+@topic.command("list")
+def topic_list(
+    state: StateOption = None,
+    limit: LimitOption = 50,
+    after: AfterOption = None,
+    token: TokenOption = None,
+    url: UrlOption = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the topics; `sanshen list --topic NUMBER` lists the items of one.
+
+    Example: sanshen topic list --state open
+    """
+    found = _client(token, url, data).get(TOPICS, state=state, limit=limit, after=after)
+    show(found, as_json, COLUMNS[TOPICS])
+
+
+@topic.command("open")
+def topic_open(
+    title: Annotated[str, typer.Argument(help="What it is called.")],
+    note: Annotated[str, typer.Option(help="What belongs into it.")] = "",
+    key: KeyOption = None,
+    token: TokenOption = None,
+    url: UrlOption = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Open a topic as the centre; each item in it still goes through its own review.
+
+    Example: sanshen topic open 秋冬季森林防火专题 --note 各单位防火宣传稿件
+    """
+    body = _given(title=title, note=note)
+    show(_client(token, url, data).post(TOPICS, body, key), as_json)
+
+
+@topic.command("show")
+def topic_show(
+    topic_id: IdArgument,
+    token: TokenOption = None,
+    url: UrlOption = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show one topic: its items that you may see, and where they stand.
+
+    Example: sanshen topic show 01jd3v
+    """
+    show(_client(token, url, data).get(_path(TOPICS, topic_id)), as_json)
+
+
+@topic.command("act")
+def topic_act(
+    topic_id: IdArgument,
+    act: Annotated[str, typer.Argument(help="add, remove, close or reopen.")],
+    submission: Annotated[str | None, typer.Option(help="For add and remove.")] = None,
+    key: KeyOption = None,
+    token: TokenOption = None,
+    url: UrlOption = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Add an item or take one out; close a topic or open it again.
+
+    Example: sanshen topic act 01jd3v add --submission 2026-000123
+    """
+    body = _given(act=act, submission=submission)
+    show(_client(token, url, data).post(_path(TOPICS, topic_id, "/acts"), body, key), as_json)

@@ -27,8 +27,8 @@ from starter.processes import Child, end_stale, identity
 
 # -P: a folder called `workers` where the command is given must not be taken for ours.
 PROGRAMS: Mapping[str, Sequence[str]] = {
-    "worker": (sys.executable, "-P", "-m", "workers"),
-    "web": (sys.executable, "-P", "-m", "starter.web"),
+    "worker": (sys.executable, "-P", "-m", "starter.part", "workers"),
+    "web": (sys.executable, "-P", "-m", "starter.part", "starter.web"),
 }
 
 # Settings of production that the embedded whole has no use for.

@@ -29,16 +29,21 @@ from review.acts import (
     acting,
     attaching,
     bundling,
+    connecting,
     deciding,
     deliveries,
     drafting,
     editing,
     foreseeing,
     item,
+    linking,
     measuring,
     outlets,
     overseeing,
+    publishing,
     reading,
+    relating,
+    retention,
     screening,
     showing,
     statistics,
@@ -53,6 +58,7 @@ from review.acts.stopping import remember_stop, stop_findings, stopped
 from review.acts.visibility import require_visible
 from review.blobs import Blobs
 from review.engine import connect
+from review.envelopes import Envelope
 from review.ids import new_id
 from review.records import audit, checkpoints
 from review.records.access import Access
@@ -60,6 +66,7 @@ from review.records.checkpoints import CheckpointError, Watch, keys_in
 from review.records.engine import Ledger
 from review.records.people import Person, load_person
 from review.records.tables import Submission
+from review.rendering import Limit
 from review.requests import ActRequest, DecisionRequest, Draft, NewVersion
 from review.rules.errors import (
     KeyReusedError,
@@ -76,7 +83,7 @@ from review.settings import Settings
 from starter.turned_away import TurnedAway
 from starter.uploading import Uploaded
 from workflows.names import TASK_QUEUE, submission_workflow_id
-from workflows.nudges import nudge, nudge_matter
+from workflows.nudges import nudge, nudge_matter, nudge_publication
 from workflows.submission import SubmissionWorkflow
 
 Json = dict[str, Any]
@@ -175,6 +182,41 @@ class Reviews:
                 raise RefusedError("key_reused") from error
             raise
         return await self._delivered(submission_id, answer)
+
+    async def link(self, token: str) -> linking.Opened:
+        """Return what the link in a letter leads to; see `linking.opened` for what is refused."""
+        return await self._read(linking.opened, token, self._clock())
+
+    async def decide_by_link(
+        self, token: str, link: linking.Opened, asked: Json, *, second_factor_given: bool
+    ) -> Json:
+        """Take the one decision of a link, on the step and the version that it is bound to.
+
+        Args:
+            asked: Verdict, opinion and ticks; nothing of what the link fixes.
+
+        Raises:
+            ValidationError: A field is not of the right shape.
+            RuleError: See `linking.decide`.
+        """
+        bound = {"step": link.step, "unit": link.unit, "round": link.round, "digest": link.digest}
+        request = DecisionRequest.model_validate(asked | bound)
+        strong = second_factor_given or not link.asks_factor
+        person = link.person.model_copy(update={"second_factor": strong})
+
+        def act(session: Session, who: Person, now: datetime) -> Json:
+            return linking.decide(
+                session, who, token, request, now, second_factor_given=second_factor_given
+            )
+
+        answer = await self._do(
+            person, "decide", request, None, linking.WAY_IN, act, link.submission_id
+        )
+        return await self._delivered(link.submission_id, answer)
+
+    async def link_used(self, token: str) -> linking.Opened | None:
+        """Return what a link that was used led to, for a press that comes twice."""
+        return await self._read(linking.sent_again, token, self._clock())
 
     async def claim_delivery(self, message_id: str, key: str, body: bytes) -> tuple[int, Json]:
         """Bind a signed message's id to its body, and return its first answer; 0: none yet.
@@ -292,6 +334,18 @@ class Reviews:
             return answer | {"delivered": False}
         taken = await nudge_matter(self._client, kind, answer["id"], task_queue=self._task_queue)
         return answer | {"delivered": taken}
+
+    async def run_retention(
+        self, person: Person, request: Any, *, key: str | None, way_in: str
+    ) -> Json:
+        """Remove what was reported and is due (A-29); its files after the ledger says so."""
+
+        def act(session: Session, who: Person, now: datetime) -> Json:
+            return retention.run_at_once(session, who, now, way_in=way_in)
+
+        answer = await self._do(person, "retention_run", request, key, way_in, act)
+        await retention.drop_files(self._ledger, self._blobs, self._clock)
+        return answer
 
     async def administration(
         self, person: Person, read: Callable[[Session, Person, datetime], T]
@@ -430,6 +484,26 @@ class Reviews:
         """Return who would review a text and by when, if it were submitted now."""
         return await self._read(foreseeing.foresee, person, fields, self._clock())
 
+    async def limits_of_text(self, person: Person, fields: Json) -> list[Limit]:
+        """Return which limits of its channels' platforms a text would exceed."""
+        return await self._read(foreseeing.limits_of_text, person, fields)
+
+    def now(self) -> datetime:
+        """Return the moment by which requests are judged."""
+        return self._clock()
+
+    async def envelope(self, channel: str) -> Envelope:
+        """Return with what a channel's callbacks are signed and sealed; NotFoundError."""
+        return await self._read(connecting.envelope_of, channel, self._secret)
+
+    async def ask_platform_now(self, channel: str, job: str) -> bool:
+        """Have the workflow of a platform's job ask how it went; False when nobody waits for it."""
+        found = await self._read(publishing.under_way, channel, f"publish:{job}:")
+        if self._client is None:
+            return False
+        told = [await nudge_publication(self._client, s, channel, g) for s, g in found]
+        return any(told)
+
     async def _read(self, read: Callable[..., T], *args: Any) -> T:
         return await self._ledger.read(read, *args)
 
@@ -481,6 +555,14 @@ class Reviews:
     async def timeline(self, person: Person, submission_id: str) -> list[Json]:
         return await self._seen(person, submission_id, showing.timeline_of)
 
+    async def related(self, person: Person, submission_id: str) -> list[Json]:
+        """Return incident, topic, orders and cases of an item, of what the person may read."""
+        return await self._seen(
+            person,
+            submission_id,
+            lambda session, found: relating.related(session, person, found.row.id, self._clock()),
+        )
+
     async def versions(self, person: Person, submission_id: str) -> list[Json]:
         return await self._seen(person, submission_id, showing.versions_of)
 
@@ -495,6 +577,10 @@ class Reviews:
             person, submission_id, lambda s, found: showing.preview_of(s, found, channel)
         )
         return rendered.media_type, rendered.content
+
+    async def limits(self, person: Person, submission_id: str) -> dict[str, list[Limit]]:
+        """Return, by channel, which limits of its platform the current version exceeds."""
+        return await self._seen(person, submission_id, showing.limits_of)
 
     async def attachment(self, person: Person, attachment_id: str) -> tuple[attaching.Kept, bytes]:
         """Return a file that the person may see, with its bytes.

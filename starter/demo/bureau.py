@@ -14,6 +14,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from argon2 import PasswordHasher
 from ruamel.yaml import YAML
 from sqlmodel import Session, select
 
@@ -21,9 +22,10 @@ from review.acts.lists import import_list
 from review.acts.submitting import submit
 from review.lists import builtin_words, load_words
 from review.records import audit
-from review.records.access import issue_token, set_password
+from review.records.access import issue_token
 from review.records.bureau import Roster, import_roster, roster_of
 from review.records.engine import Ledger
+from review.records.passwords import hashed
 from review.records.people import load_person
 from review.records.tables import PersonRow
 from review.requests import Draft
@@ -32,6 +34,9 @@ from review.rules.screening import Words
 from review.rules.screening.lists import Leader
 from review.settings import Settings
 
+# A password here is as long as a key, so nobody guesses it however quick its hash is; at full cost
+# the 43 of them would take half of what the whole start may. The first sign-in hashes it anew.
+QUICK = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 ACCOUNTS = "demo-accounts.json"  # in DATA, mode 0600 (contract)
 MOMENTS = ("event_time", "found_time")  # lengths before the demo's start
 BUILT: frozenset[str] = frozenset()  # what a sample may need; grows with the system
@@ -136,10 +141,12 @@ def _fill(session: Session, file: Path, with_samples: bool, now: datetime) -> bo
     import_list(session, words(), now)
     session.flush()
     people = {row.username: row for row in session.exec(select(PersonRow))}
-    password = _one_password(session, list(people.values()), now)
     listed = []
     for line in bureau.people:
         row = people[line.username]
+        password = secrets.token_urlsafe(16)
+        row.password_hash = hashed(password, QUICK)
+        session.add(row)
         listed.append(
             {
                 "id": row.id,
@@ -166,21 +173,6 @@ def _fill(session: Session, file: Path, with_samples: bool, now: datetime) -> bo
     # of no use to anybody.
     _write_private(file, listed)
     return True
-
-
-def _one_password(session: Session, people: list[PersonRow], now: datetime) -> str:
-    """Give everybody the same random password, and return it.
-
-    Hashing one for each of 43 people takes two cores five seconds, more than half of what the
-    whole start may take. It is as long as a key, so nobody guesses it; the tokens differ.
-    """
-    password = secrets.token_urlsafe(16)
-    first, *others = people
-    set_password(session, first.id, password, now)
-    for row in others:
-        row.password_hash = first.password_hash
-        session.add(row)
-    return password
 
 
 def _write_private(file: Path, content: list[Fields]) -> None:

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 import uvicorn
 import uvloop
 
-from review import logs
+from review import logs, tracing
+from review.notice_ways import named_ways
 from review.settings import Settings, SettingsError, load
 from review.texts import text
 from starter.reviews import opened
@@ -75,10 +76,12 @@ def main() -> int:
     """Run the web process; 2 for a wrong setting, 3 when the address can't be had."""
     try:
         settings = load()
+        named_ways(settings)  # a wrong one ends the start
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 2
     logs.configure(settings.log_format, settings.log_level)
+    tracing.begin(settings.otlp_url, "sanshen-web")
     try:
         listening = listening_on(settings.web_host, settings.web_port)
     except OSError as error:
@@ -90,6 +93,7 @@ def main() -> int:
         return 3
     with listening:
         uvloop.run(serve(settings, listening))
+    tracing.end()
     return 0
 
 

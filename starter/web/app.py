@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from review.notice_ways import named_ways
 from review.payloads import cipher
 from review.records.access import Access
 from review.rules.errors import RuleError
@@ -18,6 +19,7 @@ from starter.reviews import Reviews
 from starter.web import (
     attachments,
     bulletins,
+    callbacks,
     codec,
     connections,
     dependencies,
@@ -30,8 +32,11 @@ from starter.web import (
     people,
     public,
     reading,
+    retention,
     session,
     submissions,
+    topics,
+    ways,
 )
 from starter.web.edge import Edge
 from starter.web.metrics import Metrics
@@ -48,7 +53,11 @@ ROUTERS = (
     *management.ROUTERS,
     connections.router,
     outlets.router,
+    retention.router,
+    topics.router,
+    ways.router,
     hook.router,
+    callbacks.router,
     codec.router,
     health.router,
     public.router,
@@ -65,6 +74,9 @@ BODIES = (
     bulletins.BulletinItem,
     *management.BODIES,
     *outlets.BODIES,
+    retention.RetentionRun,
+    *topics.BODIES,
+    *ways.BODIES,
 )
 
 
@@ -94,8 +106,11 @@ def create_app(reviews: Reviews, access: Access, settings: Settings) -> FastAPI:
     app.state.proxies = frozenset(settings.proxies)
     app.state.uploads = attachments.Gauge()
     app.state.verifier = hook.Verifier(hook_keys(settings))
+    app.state.named_ways = named_ways(settings)
+    app.state.own_ways = settings.own_ways
     app.state.site = settings.data / "site"
     app.state.forms = settings.data / "forms"
+    app.state.decision_links = settings.decision_link_hours > 0
     app.state.turned_away = getattr(reviews, "turned_away", None)
     app.state.public_url = settings.public_url
     app.state.opener = cipher(settings.payload_keys_by_id, settings.temporal_namespace)
@@ -115,8 +130,8 @@ def create_app(reviews: Reviews, access: Access, settings: Settings) -> FastAPI:
     app.add_exception_handler(RuleError, on_refusal)
     app.add_exception_handler(RequestValidationError, refusals.on_malformed)
     app.add_exception_handler(HTTPException, refusals.on_http_exception)
-    for router in ROUTERS:
-        app.include_router(router)
+    for router in ROUTERS:  # as they stand: included, each is built again for each application
+        app.router.routes.extend(router.routes)
     app.add_middleware(Edge, metrics=app.state.metrics, https=https, language=settings.language)
 
     def openapi() -> dict[str, Any]:

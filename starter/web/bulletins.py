@@ -8,7 +8,7 @@ from pydantic import Field
 from sqlmodel import Session
 from starlette.responses import Response
 
-from review import requests, word_bulletins
+from review import requests
 from review.acts import bulletins
 from review.records.people import Person
 from review.requests import Draft
@@ -68,6 +68,8 @@ async def as_word(caller: CallerDep, period: PeriodPath, reviews: ReviewsDep) ->
     """Return one bulletin as a Word file."""
     found = await one(reviews, caller.person, period)
     foot = f"{text('bulletin_state.' + found['state'])} {found['digest']}"
+    from review import word_bulletins  # it loads much that few requests need
+
     content = word_bulletins.written(
         bulletins.title_of(period), found["text"], found["tables"], foot
     )

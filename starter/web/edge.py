@@ -5,6 +5,7 @@ import secrets
 import time
 import traceback
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
@@ -12,14 +13,19 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from review import tracing
+from review.correlation import NAME, is_decent
 from starter.web.metrics import Metrics
 from starter.web.pages.refusals import broken_page
 from starter.web.pages.visitors import by_htmx, wants_page
 from starter.web.problems import language_of, problem
 
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span
+
 log = structlog.get_logger()
 
-REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+TRACE_PARENT = re.compile("[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}.*")
 CONTENT_SECURITY_POLICY = "; ".join(
     (
         "default-src 'none'",
@@ -46,6 +52,7 @@ SECURITY_HEADERS = (
     ("Cache-Control", "no-store"),
 )
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+UNTRACED = frozenset({"/healthz", "/readyz", "/metrics"})
 ITEM_ID = re.compile("[0-9a-z]{26}")
 STRICT_TRANSPORT = ("Strict-Transport-Security", "max-age=31536000")  # a year; https only
 
@@ -68,9 +75,9 @@ class Edge:
             return
         started, status = time.perf_counter(), 0
         given = Headers(scope=scope)
-        request_id = request_id_of(given.getlist("x-request-id"))
+        request_id = request_id_of(given.getlist("x-request-id"), given.getlist("traceparent"))
         structlog.contextvars.clear_contextvars()
-        structlog.contextvars.bind_contextvars(request_id=request_id)
+        structlog.contextvars.bind_contextvars(**{NAME: request_id})
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
@@ -83,7 +90,16 @@ class Edge:
             await send(message)
 
         try:
-            await self._app(scope, receive, send_with_headers)
+            if scope["path"] in UNTRACED:
+                await self._app(scope, receive, send_with_headers)
+            else:
+                parents = given.getlist("traceparent")
+                with tracing.span(
+                    "request", "server", parent=parents[0] if parents else "", request_id=request_id
+                ) as traced:
+                    await self._app(scope, receive, send_with_headers)
+                    if traced is not None:
+                        _name(traced, scope, status)
         except Exception as error:
             # Only a bug comes this far. Messages of exceptions may hold content, so none is logged.
             log.error("request_failed", error=type(error).__name__, frames=frames_of(error))
@@ -107,19 +123,41 @@ class Edge:
 
 def _say(scope: Scope, status: int) -> None:
     """Say which request was about which item: from here its id leads to the publication."""
-    route = getattr(scope.get("route"), "path", None) or "unknown"
+    about = _about(scope)
+    known = {"submission_id": about} if about else {}
+    log.info("answered", route=_route(scope), status=status, **known)
+
+
+def _name(traced: "Span", scope: Scope, status: int) -> None:
+    """Say on a request's span what it was about."""
+    traced.update_name(f"{scope['method']} {_route(scope)}")
+    traced.set_attribute("http.response.status_code", status)
+    if about := _about(scope):
+        traced.set_attribute("submission.id", about)
+
+
+def _route(scope: Scope) -> str:
+    return getattr(scope.get("route"), "path", None) or "unknown"
+
+
+def _about(scope: Scope) -> str:
+    """Return the item's id; a path may hold anything, and what is no id of ours isn't repeated."""
     given = scope.get("path_params", {}).get("submission_id")
-    made = scope.get("state", {}).get("submission_id")
-    about = made or given
-    # A path may hold anything; what is no id of ours is not repeated.
-    known = {"submission_id": about} if about and ITEM_ID.fullmatch(str(about)) else {}
-    log.info("answered", route=route, status=status, **known)
+    about = str(scope.get("state", {}).get("submission_id") or given or "")
+    return about if ITEM_ID.fullmatch(about) else ""
 
 
-def request_id_of(given: Sequence[str]) -> str:
-    """Return the caller's correlation id if it is a decent one, else a new one."""
-    if len(given) == 1 and REQUEST_ID.fullmatch(given[0]):
+def request_id_of(given: Sequence[str], parents: Sequence[str] = ()) -> str:
+    """Return the caller's correlation id if it is a decent one, else a new one.
+
+    Args:
+        given: The values of `X-Request-ID`.
+        parents: Those of `traceparent` (W3C Trace Context), whose trace is the next best.
+    """
+    if len(given) == 1 and is_decent(given[0]):
         return given[0]
+    if len(parents) == 1 and (parent := TRACE_PARENT.fullmatch(parents[0])):
+        return parent[1]
     return secrets.token_hex(8)
 
 

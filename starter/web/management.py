@@ -92,8 +92,8 @@ async def listed(
 ) -> Json:
     """Return the matters of a kind that somebody may read, newest first."""
 
-    def read(session: Session, who: Person, _now: datetime) -> Json:
-        found: Json = MODULES[kind].listed(session, who, filters, limit, after)
+    def read(session: Session, who: Person, now: datetime) -> Json:
+        found: Json = MODULES[kind].listed(session, who, filters, limit, after, now)
         return found
 
     return await reviews.administration(person, read)

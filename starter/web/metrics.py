@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -11,7 +11,7 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 from starlette.types import Scope
 
-from review.acts.measuring import Measures
+from review.acts.measuring import Measures, Queue
 from review.rules.errors import LedgerUnavailableError
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -56,9 +56,27 @@ class Standing(Collector):
         yield gauge("notices_waiting", "Letters due and not sent.", found.notices)
         yield gauge("notices_failing", "Those that failed at least once.", found.notices_failing)
         yield gauge("notices_oldest_seconds", "Age of the oldest of them.", found.notice_age)
+        yield from _queues("messages", "Messages to chats and phones", "way", found.messages)
+        yield from _queues("hooks", "Messages to other systems", "endpoint", found.hooks)
         if found.checkpoint_age is not None:
             told = "Age of the last signed state of the trace."
             yield gauge("checkpoint_age_seconds", told, found.checkpoint_age)
+
+
+def _queues(name: str, told: str, label: str, queues: Iterable[Queue]) -> Iterator[Metric]:
+    """Yield what waits, what of it failed at least once, and the oldest one's age."""
+    waiting = GaugeMetricFamily(f"sanshen_{name}_waiting", f"{told}, due.", labels=[label])
+    failing = GaugeMetricFamily(
+        f"sanshen_{name}_failing", f"{told} that failed at least once.", labels=[label]
+    )
+    oldest = GaugeMetricFamily(
+        f"sanshen_{name}_oldest_seconds", f"{told}: age of the oldest.", labels=[label]
+    )
+    for one in queues:
+        waiting.add_metric([one.name], one.number)
+        failing.add_metric([one.name], one.failing)
+        oldest.add_metric([one.name], one.age)
+    yield from (waiting, failing, oldest)
 
 
 class Metrics:

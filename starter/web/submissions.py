@@ -61,6 +61,9 @@ async def submissions(
     unit: IdentQuery = None,
     overdue: bool | None = None,
     mine: bool | None = None,
+    topic: Annotated[
+        str | None, Query(min_length=1, max_length=60, description="A topic's id or number.")
+    ] = None,
     q: Annotated[str | None, Query(max_length=100)] = None,
     from_: FromQuery = None,
     to: ToQuery = None,
@@ -68,8 +71,9 @@ async def submissions(
     after: AfterQuery = None,
 ) -> Answer:
     """List the items that the caller may see, newest first."""
-    if q and UNPRINTABLE.search(q):
-        malformed("q", "unprintable")
+    for name, value in (("q", q), ("topic", topic)):
+        if value and UNPRINTABLE.search(value):
+            malformed(name, "unprintable")
     filters: dict[str, str | bool | datetime | None] = {
         "status": status,
         "category": category,
@@ -78,6 +82,7 @@ async def submissions(
         "overdue": overdue,
         "mine": mine,
         "q": q,
+        "topic": topic,
         "from": moment_of(from_, "from"),
         "to": moment_of(to, "to", end=True),
     }
@@ -99,6 +104,12 @@ async def submission(
 async def timeline(caller: CallerDep, submission_id: IdDep, reviews: ReviewsDep) -> Answer:
     """Tell what happened to an item, in order."""
     return Answer(listing(await reviews.timeline(caller.person, submission_id)))
+
+
+@router.get("/{submission_id}/related", responses=refusals(*READS))
+async def related(caller: CallerDep, submission_id: IdDep, reviews: ReviewsDep) -> Answer:
+    """List incident, topic, orders and cases of an item, as far as the caller may read them."""
+    return Answer(listing(await reviews.related(caller.person, submission_id)))
 
 
 @router.get("/{submission_id}/versions", responses=refusals(*READS))

@@ -14,6 +14,7 @@ from starter.web.pages import (
     factor,
     inbox,
     items,
+    links,
     live,
     management,
     oidc,
@@ -25,8 +26,10 @@ from starter.web.pages import (
     signing,
     standing_in,
     statistics,
+    topics,
     upkeep,
     verify,
+    ways,
     writing,
 )
 
@@ -38,6 +41,7 @@ ROUTERS = (
     factor.router,
     inbox.router,
     items.router,
+    links.router,
     writing.router,
     editing.router,
     sending.router,
@@ -45,6 +49,7 @@ ROUTERS = (
     live.router,
     register.router,
     management.router,
+    topics.router,
     statistics.router,
     bulletins.router,
     outlets.router,
@@ -54,6 +59,7 @@ ROUTERS = (
     rules.router,
     upkeep.router,
     verify.router,
+    ways.router,
 )
 
 __all__ = ["ROUTERS"]

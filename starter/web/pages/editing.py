@@ -257,6 +257,7 @@ async def beside(
         **{name: at for name, at in moments.items() if at},
         "category": item["category"],
         "kind": item["kind"],
+        "channels": item["channels"],
         "title": typed["title"],
         "body": typed["body"],
         "source": manuscript.source_of(typed) or {},

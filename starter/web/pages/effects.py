@@ -113,7 +113,9 @@ def whereabouts(item: Json, language: str) -> str:
         told = say("现由%(stops)s办理。", language, stops=listed)
         if item["unreached"]:
             names = "、".join(one["name"] for one in item["unreached"])
-            told += " " + say("%(names)s的邮件被退回，请当面或电话提醒。", language, names=names)
+            told += " " + say(
+                "%(names)s收不到邮件或选定的通知，请当面或电话提醒。", language, names=names
+            )
         return told
     if item["status"] == "returned" and item["author"]:
         return say("已退回报送人%(author)s修改。", language, author=item["author"]["name"])

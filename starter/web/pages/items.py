@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from datetime import datetime
 from importlib.resources import files
 from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
@@ -9,10 +10,13 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Query, Request
 from markupsafe import Markup
 from pydantic import ValidationError
+from sqlmodel import Session
 from starlette.responses import Response
 
+from review.acts import relating
 from review.ids import new_id
-from review.rendering import body_html
+from review.records.people import Person
+from review.rendering import WECHAT, body_html
 from review.requests import ActRequest, DecisionRequest
 from review.rules.errors import MalformedError, NotFoundError, RuleError
 from review.rules.values import Category, Level
@@ -57,7 +61,12 @@ ACTS = {  # the acts with a form of their own, and the fields they take from it
     "retry_channel": ("channel",),
     "resolve_unknown": ("channel", "published"),
     "renew_authorisation": ("reason",),
+    "grade": ("grade", "reason"),
 }
+STATES = {  # where the words for the state of what is about an item stand
+    "supervision": "order_state.", "incident": "incident_state.", "violation": "violation_state.",
+    "topic": "topic_state.",
+}  # fmt: skip
 ABOUT_A_PART = ("waive", "retry_channel", "resolve_unknown")  # offered beside what they are about
 ANYONE = re.compile(r"[A-Za-z0-9_.-]{1,120}")
 UNCHANGED = ("not_found", "not_signed_in")  # no page of the item could be shown
@@ -65,6 +74,7 @@ UNCHANGED = ("not_found", "not_signed_in")  # no page of the item could be shown
 ActName = Literal[
     "comment", "transfer", "set_category", "hold", "release", "withdraw", "urge", "waive",
     "retract", "ratify_retraction", "retry_channel", "resolve_unknown", "renew_authorisation",
+    "grade",
 ]  # fmt: skip
 StepQuery = Annotated[str | None, Query(pattern=r"^[a-z0-9_]{1,60}$")]
 UnitQuery = Annotated[str | None, Query(pattern=r"^[A-Za-z0-9_.-]{0,120}$")]
@@ -221,6 +231,7 @@ async def seen(
         change = await change_of(reviews, visitor, item, base[1])
     channels = await reviews.channels(visitor.person)
     names = {channel["id"]: channel["name"] for channel in channels}
+    limited = any(one["platform"] == WECHAT and one["id"] in item["channels"] for one in channels)
     proofs = offer["unit"] if offer is not None and offer["proof"] == 3 else None
     return {
         "item": item,
@@ -231,6 +242,7 @@ async def seen(
         "whereabouts": effects.whereabouts(item, language),
         "body": Markup(body_html(item["body"])),  # nosec B704
         "channel_names": names,
+        "limits": await reviews.limits(visitor.person, submission_id) if limited else {},
         "bases": bases,
         "base": base,
         "change": change,
@@ -253,7 +265,18 @@ async def seen(
             if "waive" in item["allowed_actions"] and sending.waives(visitor, one)
         ],
         "decision_id": new_id(),
+        "related_states": STATES,
+        "related": await around(reviews, visitor, submission_id),
     }
+
+
+async def around(reviews: Reviews, visitor: Visitor, submission_id: str) -> list[Json]:
+    """Return what is about an item that the page may show, of what its reader may read."""
+
+    def read(session: Session, person: Person, now: datetime) -> list[Json]:
+        return relating.related(session, person, submission_id, now)
+
+    return await reviews.administration(visitor.person, read)
 
 
 async def change_of(reviews: Reviews, visitor: Visitor, item: Json, from_: int) -> Json:

@@ -49,6 +49,7 @@ TABS = [
     Place("/orders", N_("督办单")),
     Place("/incidents", N_("突发事件")),
     Place("/violations", N_("违规情形")),
+    Place("/topics", N_("专题")),
     Place("/channels", N_("渠道台账")),
 ]
 MOMENTS = ("due_at", "event_at")
@@ -224,7 +225,8 @@ async def _one(
     found = await shown(reviews, visitor.person, desk.kind, matter_id)
     return rendered(
         request, f"{desk.path[1:-1]}.html", visitor, status=error.status if error else 200,
-        tabs=TABS, one=found, acts=f"{desk.path}/{matter_id}/acts", typed=sent or Sent({}),
+        tabs=TABS, one=found, may_write=visitor.has(Role.INFO_OFFICER),
+        acts=f"{desk.path}/{matter_id}/acts", typed=sent or Sent({}),
         **await _choices(visitor, reviews),
         refusal=told(error, language_of_page(request)) if error else None,
     )  # fmt: skip

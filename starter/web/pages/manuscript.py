@@ -48,12 +48,12 @@ OWN = ("own", "service", "topic")
 REPOSTED = ("repost", "unified_release")
 PLAIN = (  # fields that are one line or one text
     "title", "body", "category", "kind", "level", "urgency", "authority_reference", "contact",
-    "audience", "how_to", "background", "other_outlets", "incident",
+    "audience", "how_to", "background", "other_outlets", "incident", "topic",
 )  # fmt: skip
 MOMENTS = ("event_time", "found_time", "publish_at", "valid_until")
 SOURCE = ("name", "url", "original_title", "original_on", "original_body")
 TICKS = ("secrecy_pledge", "proofread", "ai_generated")
-USES = ("form", "caption", "rights", "map_number", "transcript")  # of an attachment
+USES = ("form", "caption", "rights", "map_number", "transcript", "background")  # of an attachment
 BESIDE = ("name", "media_type")  # of an attachment: shown, not sent on
 MASKED = ("ID_NUMBER", "BANK_CARD", "MOBILE")
 CORRECTED = ("advice.TYPO", "advice.FIXED_EXPRESSION", "advice.LEADER_TITLE")
@@ -133,7 +133,7 @@ def source_of(typed: Json) -> Json | None:
 def uses_of(typed: Json) -> list[Json]:
     """Return the attachments as a request names them."""
     return [
-        {"id": one["id"]} | {name: one[name] for name in USES if one[name]}
+        {"id": one["id"]} | {name: one[name] for name in USES if one.get(name)}
         for one in typed["attachments"]
     ]
 
@@ -373,6 +373,7 @@ async def looked_at(
         "stops": any(one["severity"] == "stop" for one in found),
         "marked": {name: marked(texts.get(name, ""), found, name) for name in ("title", "body")},
         "preview": Markup(preview),  # nosec B704
+        "limits": await reviews.limits_of_text(visitor.person, fields),
     }
 
 

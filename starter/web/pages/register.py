@@ -14,7 +14,7 @@ from starlette.datastructures import QueryParams
 from starlette.responses import Response
 
 from review import requests
-from review.acts import overseeing
+from review.acts import overseeing, topics
 from review.acts.acting_terms import TERMS
 from review.ids import new_id
 from review.records.people import Person
@@ -61,8 +61,10 @@ CLOSED: dict[str, set[Any]] = {
     "show": set(SHOWS),
     "counted": set(MEASURES),
 }
-NAMES = ("show", "status", "category", "kind", "unit", "step", "q", "from", "to", "counted")
-PLAIN = ("status", "category", "kind", "unit", "step", "q", "counted")
+NAMES = (
+    "show", "status", "category", "kind", "unit", "step", "topic", "q", "from", "to", "counted",
+)  # fmt: skip
+PLAIN = ("status", "category", "kind", "unit", "step", "topic", "q", "counted")
 LONGEST = 100  # characters of a filter
 ACTS = ("urge", "reassign", "set_deadline")
 
@@ -127,6 +129,7 @@ async def table(
     def read(session: Session, person: Person, now: datetime) -> Json:
         return {
             "units": overseeing.units(session),
+            "topics": topics.listed(session, person, {}, 100, None)["items"],
             "views": overseeing.views(session, person),
             "filters": filters_of(chosen, now),
             "seq": overseeing.latest_entry(session),

@@ -1,6 +1,5 @@
 """The rules for everybody to read: the regulation, who approves what by when, and their changes."""
 
-import tempfile
 from datetime import datetime
 from functools import cache
 from importlib.resources import files
@@ -16,15 +15,16 @@ from review.acts import adopting
 from review.acts.item import policy_in_force
 from review.acts.upkeep import in_force
 from review.ids import new_id
-from review.packs import PackError, digest_of, load_pack
+from review.packs import digest_of, load_pack
 from review.records.people import Person, names
 from review.rendering import body_html
-from review.rules.errors import MalformedError, NotFoundError, RuleError
+from review.rules.errors import NotFoundError, RuleError
 from review.rules.policy import Policy
 from review.rules.values import Profile
 from starter.reviews import Reviews
 from starter.web.dependencies import ID, ReviewsDep
 from starter.web.pages.frame import go, rendered
+from starter.web.pages.pasted import read_pasted
 from starter.web.pages.refusals import told
 from starter.web.pages.tabs import tabs_of
 from starter.web.pages.visitors import (
@@ -40,7 +40,6 @@ from starter.web.people import Named
 router = APIRouter(prefix="/rules", include_in_schema=False)
 
 Json = dict[str, Any]
-LARGEST = 512 * 1024  # characters of a pack that is pasted
 CLAUSES = {  # by which clause a route is what it is; for packs of this regulation alone
     Profile.WORK_NEWS: ("R4.1-8", "R4.2-1"),
     Profile.REPOST_FAST: ("R3.2-4", "R4.1-8", "R4.2-1"),
@@ -155,7 +154,7 @@ async def propose(
     """Propose a pack; another person has yet to confirm it."""
     body, key = sent.one("pack"), sent.one("key")
     try:
-        policy = pack_of(body, language_of_page(request))
+        policy = read_pasted(body, load_pack, "pack", language_of_page(request))
 
         def act(session: Session, who: Person, now: datetime) -> Json:
             return adopting.propose_policy(session, who, policy, now, way_in=WAY_IN)
@@ -202,27 +201,6 @@ async def decide(
             raise
         return await _page(request, visitor, reviews, sent, error)
     return go(request, "/rules/changes")
-
-
-def pack_of(body: str, language: str) -> Policy:
-    """Return the pack that was pasted.
-
-    Raises:
-        MalformedError: Every mistake with its line.
-    """
-    if len(body) > LARGEST:
-        raise MalformedError(errors=[{"field": "pack", "message": "too_large"}])
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "pack.yaml"
-        file.write_text(body, encoding="utf-8")
-        try:
-            return load_pack(file, language)
-        except PackError as error:
-            mistakes = [
-                {"field": f"{one.line}: {one.key}".rstrip(": "), "message": one.message}
-                for one in error.mistakes
-            ]
-    raise MalformedError(errors=mistakes)
 
 
 async def _page(

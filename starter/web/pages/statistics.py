@@ -12,7 +12,6 @@ from starlette.responses import Response
 from review.acts import statistics as acts
 from review.records.people import Person
 from review.texts import text
-from starter.web import charts
 from starter.web.bodies import malformed
 from starter.web.dependencies import BUREAU_ZONE, ReviewsDep, moment_of
 from starter.web.pages.frame import rendered
@@ -128,5 +127,7 @@ async def chart(request: Request, visitor: VisitorDep, reviews: ReviewsDep) -> R
         for group, row in zip(groups, rows, strict=True)
     )
     series = {name: [row[key] for row in rows] for key, name in names.items()}
+    from starter.web import charts  # it loads much that few requests need
+
     content = charts.bars(title, told, groups, series)
     return Response(content, media_type="image/svg+xml", headers={"Cache-Control": "no-store"})

@@ -1,5 +1,6 @@
 """The administrators' pages beside each other, and who finds which."""
 
+from review.acts.retention import READERS as KEEPERS
 from review.acts.upkeep import READERS, TENDERS
 from review.rules.values import Role
 from starter.web.pages.frame import Place
@@ -15,6 +16,7 @@ TABS = (
     Place("/rules/changes", N_("规则变更")),
     Place("/admin/lists", N_("词表与日历")),
     Place("/admin/audit", N_("审计"), tuple(sorted(READERS))),
+    Place("/admin/retention", N_("保留期限"), tuple(sorted(KEEPERS))),
     Place("/admin/health", N_("运行情况"), tuple(sorted(TENDERS))),
 )
 

@@ -1,15 +1,19 @@
 """A new submission: the form of annex 1 or 2, checked and kept while it is written."""
 
-from typing import Any
+from datetime import datetime
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
+from sqlmodel import Session
 from starlette.responses import Response
 
+from review.acts import relating
 from review.ids import new_id
+from review.records.people import Person
 from review.rules.errors import RuleError
 from review.rules.values import Category, Kind, Level
 from starter.reviews import Reviews
-from starter.web.dependencies import ID, ReviewsDep
+from starter.web.dependencies import BUREAU_ZONE, ID, ReviewsDep
 from starter.web.pages import manuscript
 from starter.web.pages.frame import go, rendered
 from starter.web.pages.refusals import told
@@ -30,10 +34,17 @@ NOT_FOR_FORMS = ("not_found", "not_signed_in", "not_allowed")  # no form could b
 
 
 @router.api_route("", methods=["GET", "HEAD"])
-async def form(request: Request, visitor: VisitorDep, reviews: ReviewsDep) -> Response:
-    """Show the form, with what its writer left off at."""
+async def form(
+    request: Request,
+    visitor: VisitorDep,
+    reviews: ReviewsDep,
+    incident: Annotated[str | None, Query(max_length=120)] = None,
+) -> Response:
+    """Show the form, with what its writer left off at, or for a report of an incident (A-27)."""
     kept = await reviews.draft(visitor.person)
     typed = manuscript.empty() | (kept["typed"] if kept else {})
+    if incident and incident.isprintable():
+        typed |= await about_incident(visitor, reviews, incident, typed)
     return await page(request, visitor, reviews, typed, kept=kept)
 
 
@@ -132,6 +143,20 @@ async def page(
         sub_types=manuscript.SUB_TYPES, own_types=manuscript.OWN,
         repost_types=manuscript.REPOSTED,
     )  # fmt: skip
+
+
+async def about_incident(visitor: Visitor, reviews: Reviews, incident: str, typed: Json) -> Json:
+    """Return what a report of an incident starts with, where nothing was typed yet."""
+
+    def read(session: Session, person: Person, _now: datetime) -> Json:
+        return relating.prefilled(session, person, incident)
+
+    found = await reviews.administration(visitor.person, read)
+    if at := found.get("event_time"):
+        found["event_time"] = at.astimezone(BUREAU_ZONE).strftime("%Y-%m-%dT%H:%M")
+    begun = bool(typed["title"] or typed["body"])
+    unchosen = {"category"} if found and not begun else set()
+    return {name: value for name, value in found.items() if name in unchosen or not typed[name]}
 
 
 async def beside(request: Request, visitor: Visitor, reviews: Reviews, typed: Json) -> Json:
