@@ -20,6 +20,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 from activities.channels import Site
 from review.acts.item import Item
 from review.engine import prepare_namespace
+from review.headers import Correlation
 from review.payloads import converter
 from review.records.engine import Ledger
 from review.records.people import Person
@@ -64,6 +65,7 @@ async def engine(**dynamic: str) -> AsyncIterator[WorkflowEnvironment]:
         dev_server_existing_path=str(ENGINE),
         dev_server_extra_args=arguments,
         data_converter=converter({}),
+        interceptors=[Correlation()],
         identity="tests",
     ) as env:
         await prepare_namespace(env.client)
@@ -248,6 +250,19 @@ class Bureau:
                     seen.version,
                     {(s.step, s.round) for s in seen.open_steps},
                 ):
+                    return
+                await asyncio.sleep(0.02)
+
+    async def idle(self, handle: WorkflowHandle[Any, Any]) -> None:
+        """Wait until a workflow waits only for its timer and for people, so that time may be moved.
+
+        The engine skips no time while an activity runs: a turn under way when the clock of worker
+        and web is moved would be told that clocks are apart, and be told so for ever.
+        """
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                now = (await handle.describe()).raw_description
+                if not now.pending_activities and not now.HasField("pending_workflow_task"):
                     return
                 await asyncio.sleep(0.02)
 

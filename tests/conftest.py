@@ -4,9 +4,12 @@ import os
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import Engine, create_engine, event
 
+from review.records import engine as engine_module
 from review.records.engine import Ledger, upgrade
 from tests.examples import MONDAY, office
 
@@ -18,6 +21,33 @@ def missing(reason: str) -> None:
     if REQUIRE_ALL:
         pytest.fail(f"a real part is missing: {reason}")
     pytest.skip(reason)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _compiled_once() -> Iterator[None]:
+    """Let the many ledgers of a run share what SQLAlchemy compiles; each would do it anew.
+
+    A statement is kept by its dialect, so engines of one kind take over the first dialect that
+    has seen its server. Nor does SQLite wait for the disk, as the tests' PostgreSQL doesn't: no
+    test cuts the power, and a commit that waits takes a hundred times as long.
+    """
+    first: dict[str, Engine] = {}
+
+    def hurry(connection: Any, _record: Any) -> None:
+        connection.execute("PRAGMA synchronous=OFF")
+
+    def made(*args: Any, **options: Any) -> Engine:
+        engine = create_engine(*args, **options)
+        if engine.dialect.name == "sqlite":
+            event.listen(engine, "connect", hurry)
+        known = first.setdefault(engine.dialect.driver, engine)
+        if getattr(known.dialect, "server_version_info", None) is not None:
+            engine.dialect, engine._compiled_cache = known.dialect, known._compiled_cache
+        return engine
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine_module, "create_engine", made)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -4,22 +4,33 @@ Each obeys a script: a call may be lost before or after it was taken, delayed, t
 answered with an error. What readers would see is counted apart from what was answered.
 """
 
+import base64
+import email
+import hashlib
 import json
+import re
+import secrets
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from email import policy
+from html import unescape
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import CBC
 from standardwebhooks import Webhook
 
 SECRET = "whsec_" + "c2FuLXNoZW4tY2hhbm5lbC1zZWNyZXQtb2YtdGVzdHM="
 APP_ID, APP_SECRET = "wx0123456789abcdef", "0123456789abcdef0123456789abcdef"
 COVER = "cover-1"
+PICTURES = "http://mmbiz.qpic.cn/mmbiz_png/"
 Json = dict[str, Any]
 # lose_before: nothing taken, no answer · lose_after: taken, no answer · twice: taken twice ·
 # a number: that error, nothing taken · a float below 10: taken, answered after so many seconds
@@ -167,7 +178,7 @@ class FakePush(Platform):
 
 
 class FakeWechat(Platform):
-    """The published protocol of 草稿箱 and 发布能力, as far as it is used."""
+    """The published protocol of 草稿箱, 发布能力 and 素材, as far as it is used."""
 
     def __init__(
         self, script: Script = faultless, *, reviews_for: int = 1, verdict: int = 0
@@ -176,6 +187,8 @@ class FakeWechat(Platform):
         self.drafts: dict[str, Json] = {}
         self.jobs: dict[str, Json] = {}
         self.articles: dict[str, Json] = {}
+        self.materials: dict[str, bytes] = {COVER: b""}
+        self.pictures: dict[str, bytes] = {}  # by the address that an article may show
         self.shown: Counter[str] = Counter()  # by 摘要: how often readers got an article
         self.tokens: list[str] = []
         self.forced = 0
@@ -204,9 +217,12 @@ class FakeWechat(Platform):
         self, method: str, path: str, query: dict[str, str], headers: Any, body: bytes
     ) -> tuple[int, Json]:
         assert method == "POST"
-        assert b"\\u" not in body, "the platform shows escapes as they stand"
-        asked = json.loads(body)
         name = self.name_of(method, path)
+        if name in ("material/add_material", "media/uploadimg"):
+            asked = {"type": query.get("type", ""), **_file_of(headers, body)}
+        else:
+            assert b"\\u" not in body, "the platform shows escapes as they stand"
+            asked = json.loads(body)
         if name == "stable_token":
             return self._token(asked)
         if query.get("access_token") not in self.tokens[-1:]:
@@ -215,10 +231,34 @@ class FakeWechat(Platform):
         said: tuple[int, Json] = deed(asked)
         return said
 
+    def _material_add_material(self, asked: Json) -> tuple[int, Json]:
+        if asked["type"] != "image":
+            return self.refusal(40004)
+        if len(asked["content"]) > 10 * 2**20:
+            return self.refusal(45001)
+        media_id = f"material-{len(self.materials)}"
+        self.materials[media_id] = asked["content"]
+        return 200, {"media_id": media_id, "url": f"{PICTURES}{media_id}/0?wx_fmt=png"}
+
+    def _media_uploadimg(self, asked: Json) -> tuple[int, Json]:
+        if asked["media_type"] not in ("image/png", "image/jpeg"):
+            return self.refusal(40005)
+        if len(asked["content"]) >= 2**20:
+            return self.refusal(40009)
+        address = f"{PICTURES}{len(self.pictures)}/0?from=appmsg&wx_fmt=png"
+        self.pictures[address] = asked["content"]
+        return 200, {"url": address}
+
     def _draft_add(self, asked: Json) -> tuple[int, Json]:
         (article,) = asked["articles"]
-        if article["thumb_media_id"] != COVER:
+        if article["thumb_media_id"] not in self.materials:
             return self.refusal(40007)
+        # The platform drops pictures that are not its own.
+        article["content"] = re.sub(
+            r'<img src="([^"]*)"[^>]*>',
+            lambda found: found[0] if unescape(found[1]) in self.pictures else "",
+            article["content"],
+        )
         if len(article["title"]) > 32:
             return self.refusal(45003)
         if len(article["content"]) >= 20_000:
@@ -294,6 +334,7 @@ class FakeWechat(Platform):
         if article is None:
             return self.refusal(53600)
         styled = article["content"].replace("<p>", '<p style="margin: 0px;">')
+        styled = styled.replace("<img src=", "<img data-src=")
         return 200, {"news_item": [{**_plain(article), "content": styled}]}
 
     def _freepublish_delete(self, asked: Json) -> tuple[int, Json]:
@@ -302,6 +343,16 @@ class FakeWechat(Platform):
             return self.refusal(53600)
         article["is_deleted"] = True
         return 200, {"errcode": 0, "errmsg": "ok"}
+
+
+def _file_of(headers: Any, body: bytes) -> Json:
+    """Return the one file of a form."""
+    form = email.message_from_bytes(
+        f"content-type: {headers['content-type']}\r\n\r\n".encode() + body, policy=policy.HTTP
+    )
+    (part,) = form.iter_parts()
+    assert part.get_param("name", header="content-disposition") == "media" and part.get_filename()
+    return {"media_type": part.get_content_type(), "content": part.get_payload(decode=True)}
 
 
 def _plain(article: Json) -> Json:
@@ -316,3 +367,57 @@ def _page(listed: list[Json], asked: Json) -> tuple[int, Json]:
     assert 1 <= asked["count"] <= 20
     shown = listed[asked["offset"] : asked["offset"] + asked["count"]]
     return 200, {"total_count": len(listed), "item_count": len(shown), "item": shown}
+
+
+# --- callbacks, as the platform sends them --------------------------------------------------------
+
+
+def sealed(aes_key: str, receiver: str, xml: str) -> str:
+    """Return a text sealed as 消息加解密 lays down."""
+    key = base64.b64decode(f"{aes_key}=")
+    content = xml.encode()
+    plain = secrets.token_bytes(16) + len(content).to_bytes(4, "big") + content + receiver.encode()
+    padding = 32 - len(plain) % 32
+    encryptor = Cipher(AES(key), CBC(key[:16])).encryptor()
+    whole = encryptor.update(plain + bytes((padding,)) * padding) + encryptor.finalize()
+    return base64.b64encode(whole).decode()
+
+
+def signed(token: str, *parts: str) -> str:
+    return hashlib.sha1("".join(sorted((token, *parts))).encode()).hexdigest()
+
+
+def callback(
+    token: str, aes_key: str, receiver: str, xml: str, at: datetime
+) -> tuple[dict[str, str], str]:
+    """Return query and body of a callback in 安全模式."""
+    timestamp, nonce = str(int(at.timestamp())), secrets.token_hex(5)
+    inside = sealed(aes_key, receiver, xml)
+    query = {
+        "signature": signed(token, timestamp, nonce), "timestamp": timestamp, "nonce": nonce,
+        "openid": "mphelper", "encrypt_type": "aes",
+        "msg_signature": signed(token, timestamp, nonce, inside),
+    }  # fmt: skip
+    return query, (
+        "<xml><ToUserName><![CDATA[gh_4d00ed8d6399]]></ToUserName>"
+        f"<Encrypt><![CDATA[{inside}]]></Encrypt></xml>"
+    )
+
+
+def publish_finished(publish_id: str, status: int = 0) -> str:
+    """Return the event PUBLISHJOBFINISH as the platform's page shows it."""
+    detail = "<fail_idx>1</fail_idx>"
+    if status == 0:
+        detail = (
+            "<article_id><![CDATA[b5O2OUs25HBxRceL7hfReg]]></article_id><article_detail>"
+            "<count>1</count><item><idx>1</idx><article_url><![CDATA[https://mp.weixin.qq.com/s/x]]>"
+            "</article_url></item></article_detail>"
+        )
+    return (
+        "<xml><ToUserName><![CDATA[gh_4d00ed8d6399]]></ToUserName>"
+        "<FromUserName><![CDATA[oV5CrjpxgaGXNHIQigzNlgLTnwic]]></FromUserName>"
+        "<CreateTime>1481013459</CreateTime><MsgType><![CDATA[event]]></MsgType>"
+        "<Event><![CDATA[PUBLISHJOBFINISH]]></Event><PublishEventInfo>"
+        f"<publish_id>{publish_id}</publish_id><publish_status>{status}</publish_status>{detail}"
+        "</PublishEventInfo></xml>"
+    )

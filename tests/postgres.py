@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -36,8 +36,11 @@ _number = itertools.count()
 
 
 @contextmanager
-def running() -> Iterator[str]:
+def running(options: Mapping[str, str] = OPTIONS) -> Iterator[str]:
     """Start a server on a socket of its own; yield `postgresql+psycopg://…{name}…` with a hole.
+
+    Args:
+        options: Its settings. Over a network, should it listen on one, a password is wanted.
 
     Raises:
         ImportError: The package isn't installed.
@@ -52,9 +55,10 @@ def running() -> Iterator[str]:
         if user is not None:
             folder.chmod(0o755)
             os.chown(data, user.pw_uid, user.pw_gid)
-        _run(programs / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8",
-             "--no-locale", "--no-sync", **_as(user))  # fmt: skip
-        with _served(programs, data, **_as(user)):
+        _run(programs / "initdb", "-D", data, "-U", "postgres", "-E", "UTF8",
+             "--auth-local=trust", "--auth-host=scram-sha-256", "--no-locale", "--no-sync",
+             **_as(user))  # fmt: skip
+        with _served(programs, data, options, **_as(user)):
             address = f"postgresql+psycopg://postgres@/{{name}}?host={data}"
             _await(address)
             _create(address, TEMPLATE, "template1")
@@ -79,7 +83,7 @@ def drop_database(address: str, url: str) -> None:
 
 def _create(address: str, name: str, template: str) -> None:
     with _administration(address) as connection:
-        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY FILE_COPY')
 
 
 def _administration(address: str) -> psycopg.Connection:
@@ -120,8 +124,8 @@ def _run(*command: object, **options: Any) -> None:
 
 
 @contextmanager
-def _served(programs: Path, data: Path, **options: Any) -> Iterator[None]:
-    settings = [word for name, value in OPTIONS.items() for word in ("-c", f"{name}={value}")]
+def _served(programs: Path, data: Path, given: Mapping[str, str], **options: Any) -> Iterator[None]:
+    settings = [word for name, value in given.items() for word in ("-c", f"{name}={value}")]
     command = [str(programs / "postgres"), "-D", str(data), "-k", str(data), *settings]
     with (
         (data.parent / "log").open("wb") as log,

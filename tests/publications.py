@@ -46,6 +46,9 @@ class OnePublication:
         self.open_attempts: list[int] = []
         self._attempts = 0
 
+    async def read(self, look: Callable[..., Any], *args: Any) -> Any:
+        return look(None, *args)
+
     async def run(self, act: Callable[..., Any], *args: Any) -> Any:
         if act.__name__ == "claim":
             return self._claim()

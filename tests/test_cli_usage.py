@@ -126,10 +126,15 @@ COMMANDS = [
     "db/prepare",
     *("order/list", "order/open", "order/show", "order/act", "incident/list", "incident/show"),
     *("incident/register", "incident/act", "violation/list", "violation/open", "violation/show"),
-    *("violation/act", "bulletin/list", "bulletin/show", "bulletin/act", "bulletin/submit"),
+    *("topic/list", "topic/open", "topic/show", "topic/act", "related", "violation/act"),
+    *("bulletin/list", "bulletin/show", "bulletin/act", "bulletin/submit"),
     *("hook/list", "hook/add", "hook/rotate", "hook/retire", "hook/tell", "hook/resign"),
     *("hook/pause", "hook/go-on", "hook/untell", "hook/log", "hook/resend", "people/oa-account"),
     *("channel/list", "channel/changes", "channel/propose", "channel/decide", "channel/connect"),
+    "channel/callback",
+    *("retention/report", "retention/run"),
+    *("notices/show", "notices/choose", "notices/add", "notices/remove", "duty/import"),
+    "duty/list",
 ]
 
 

@@ -15,8 +15,10 @@ from review.acts.adopting import adopt_calendar, adopt_policy
 from review.packs import builtin_calendar, builtin_pack, load_calendar, load_pack
 from review.records.access import Access
 from review.records.engine import Ledger, upgrade
+from review.records.passwords import HASHER
 from review.records.people import holders
 from review.records.tables import Audit, PersonRow, Submission, Token
+from review.rules.errors import NotSignedInError
 from review.rules.values import Role
 from review.settings import Settings, load
 from starter.demo import ACCOUNTS, seed
@@ -82,8 +84,14 @@ def test_accounts_are_private_and_open_the_door(settings: Settings):
         person = access.by_token(account["token"])
         assert person is not None and person.id == account["id"]
         assert {held.role for held in person.roles} == set(account["roles"])
+    assert len({account["password"] for account in listed}) == len(listed), "each has their own"
     signed_in = access.sign_in(listed[-1]["username"], listed[-1]["password"])
     assert signed_in.person.id == listed[-1]["id"]
+    with pytest.raises(NotSignedInError):
+        access.sign_in(listed[0]["username"], listed[-1]["password"])
+    with ledger.reading() as session:
+        hashes = {one.username: one.password_hash for one in session.exec(select(PersonRow))}
+    assert not HASHER.check_needs_rehash(hashes[listed[-1]["username"]]), "at full cost by now"
     ledger.close()
 
 

@@ -4,6 +4,7 @@ import asyncio
 import email
 import email.policy
 import ssl
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -17,6 +18,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from sqlmodel import select
+
+from review.records.engine import Ledger
+from review.records.letters import LetterTry
+from review.records.tables import Notice, PersonRow
 
 USER, PASSWORD = "sanshen", "p@ss word"
 
@@ -127,3 +133,30 @@ def _free() -> int:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return int(found.getsockname()[1])
+
+
+def told_once(ledger: Ledger, post: Post) -> int:
+    """Assert that each notice reached its person by one letter and nobody else; return how many.
+
+    What was over before it could be sent, or stood in a newer reminder, is in the inbox alone.
+    """
+    with ledger.reading() as session:
+        notices = session.exec(select(Notice)).all()
+        addresses = {row.id: row.email for row in session.exec(select(PersonRow))}
+        tries = session.exec(select(LetterTry)).all()
+    assert {one.error for one in notices} <= {"", "over", "coalesced"}
+    sent = [one for one in tries if one.state == "sent"]
+    names = {
+        id_: one.notices[0] if len(one.notices) == 1 else f"digest-{one.notices[0]}"
+        for one in sent
+        for id_ in one.notices
+    }
+    assert Counter(id_ for one in sent for id_ in one.notices) == Counter(
+        one.id for one in notices if not one.error
+    )
+    expected = {
+        (addresses[one.person_id], f"<{names[one.id]}@sanshen>") for one in notices if not one.error
+    }
+    arrived = Counter((to, str(letter["Message-ID"])) for to, letter in post.letters)
+    assert arrived == Counter(expected)
+    return len(names)

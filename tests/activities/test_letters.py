@@ -1,18 +1,21 @@
 """Letters over a real mail server: to the right person, once, late rather than lost (R4.2-2)."""
 
 import asyncio
+import subprocess
+import sys
 from collections import Counter
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlmodel import select
 
 from activities.mailbox import SmtpMailbox
 from activities.notify import CLAIM, Notifier
+from review.records.engine import Ledger
 from review.records.letters import LetterTry, refusals
 from review.records.tables import Notice, PersonRow
 from tests.acting import Course
-from tests.activities.mail_server import Post, certificate, serving
+from tests.activities.mail_server import Post, certificate, serving, told_once
 from tests.examples import MONDAY
 
 EVENT = "2026-11-23T08:30:00+08:00"
@@ -246,3 +249,62 @@ async def test_two_hours_without_a_server_lose_nothing_and_flood_nobody(post, co
     assert set(letters) == {f"{one.person_id}@bureau.example" for one in notices if not one.error}
     assert max(letters.values()) <= 6, letters
     assert tried <= rounds + 1
+
+
+async def test_each_notice_of_a_course_reaches_the_right_person_once(post, course, tmp_path):
+    """A reminder, a return, a second round and the end; the demo's day is the long variant."""
+    with serving(post, tmp_path) as url:
+        sender = notifier(course, url)
+
+        async def deliver():
+            while await sender.deliver():
+                pass
+
+        course.wait(hours=2)
+        await deliver()
+        course.decide(
+            HEAD.partition("@")[0], "unit_review", "return", opinion="请核对数据",
+            reason_code="facts", return_to="author",
+        )  # fmt: skip
+        course.turn()
+        await deliver()
+        course.edit("afforest_info", body="11月18日，现场推进会召开。4个市作了交流发言。")
+        position = course.run()
+        await deliver()
+        course.publish(position)
+        course.turn()
+        await deliver()
+
+    assert told_once(course.ledger, post) > 8
+    kinds = {one.kind for one in rows(course, Notice)}
+    assert kinds >= {"asked", "remind", "returned", "published"}
+
+
+@pytest.mark.long
+async def test_each_notice_of_the_demos_day_reaches_the_right_person_once(tmp_path, monkeypatch):
+    """Issue 5: the whole day with the real processes; what their end cut off goes out after it."""
+    public, _ = certificate(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(public))
+    post, data = Post(), tmp_path / "data"
+    with serving(post, tmp_path) as url:
+        monkeypatch.setenv("SANSHEN_SMTP_URL", url)
+        ran = await asyncio.to_thread(
+            subprocess.run,
+            [sys.executable, "-m", "starter.cli", "demo", "--json", "--data", str(data)],
+            capture_output=True, check=False,
+        )  # fmt: skip
+        ledger = Ledger(f"sqlite:///{data / 'ledger.db'}")
+        left = Notifier(
+            ledger, SmtpMailbox(url), lambda: datetime.now(UTC) + CLAIM,
+            public_url="https://sanshen.example", sender="sanshen@bureau.example",
+        )  # fmt: skip
+        while await left.deliver():
+            pass
+    told = told_once(ledger, post)
+    ledger.close()
+
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    assert told > 200
+    assert post.was_private == {True}
+    people = len({to for to, _ in post.letters})
+    print(f"notices {told}, letters {len(post.letters)}, people {people}")

@@ -2,6 +2,10 @@
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from hashlib import sha256
+from html import escape
+from pathlib import Path
+from typing import Any
 
 import pytest
 from temporalio.exceptions import ApplicationError
@@ -12,6 +16,7 @@ from activities.outgoing import AddressRefusedError, NotSentError, Outgoing
 from activities.publish import Publisher
 from activities.push import Push
 from activities.wechat import Wechat
+from review.blobs import Blobs
 from review.rendering import render_claim, visible_text, wechat_article
 from review.rules.publications import Claim, Connection, PublicationOutcome, PublicationRef
 from review.rules.values import PublicationState
@@ -47,6 +52,7 @@ class Course:
         self.ledger = OnePublication(self.claim)
         self.waits: list[float] = []
         self.fault: Callable[[str], None] = lambda _point: None
+        self.blobs: Blobs | None = None
 
     async def connection(self, _channel: str) -> Connection:
         if isinstance(self.platform, FakePush):
@@ -61,7 +67,7 @@ class Course:
     def channel(self) -> Push | Wechat:
         if isinstance(self.platform, FakePush):
             return Push(self.outgoing, self.connection, lambda: datetime.now(UTC))
-        return Wechat(self.outgoing, self.connection)
+        return Wechat(self.outgoing, self.connection, self.blobs.path if self.blobs else None)
 
     async def run(self, patience: int = 5) -> PublicationOutcome:
         """Try until the outcome is final; a new worker, without memory, for every try."""
@@ -73,6 +79,7 @@ class Course:
                 lambda: datetime.now(UTC),
                 fault=self.fault,
                 confirm_after=(0.0,) * patience,
+                blobs=self.blobs,
             )
             try:
                 outcome = await ActivityEnvironment().run(
@@ -378,6 +385,100 @@ async def test_published_article_reads_back_as_the_approved_text(wechat):
     assert seen is not None
     approved = visible_text(render_claim(course.claim).content.decode())
     assert visible_text(seen.content.decode()) == approved
+
+
+# --- pictures -------------------------------------------------------------------------------------
+
+
+PNG = b"\x89PNG\r\n\x1a\n"  # the clean-up before review looks at the rest
+
+
+def an_illustrated_course(
+    platform: FakeWechat, folder: Path, *contents: bytes, **changes: Any
+) -> Course:
+    attachments = []
+    blobs = Blobs(folder)
+    for number, content in enumerate(contents):
+        about = {
+            "form": "image", "sha256": blobs.put(content), "caption": f"图{number}",
+            "media_type": "image/png", "size": len(content),
+        }  # fmt: skip
+        attachments.append(about | changes)
+    course = Course(
+        platform, a_claim(platform="wechat", title=SHORT, attachments=tuple(attachments))
+    )
+    course.blobs = blobs
+    return course
+
+
+async def test_reviewed_pictures_go_up_and_the_first_is_the_cover(wechat, tmp_path):
+    """R1.3-6, R3.1-1: the bytes that were reviewed, where the preview showed them."""
+    course = an_illustrated_course(wechat, tmp_path, PNG + b"1", PNG + b"2", PNG + b"1")
+
+    outcome = await course.run()
+
+    assert outcome.state == LIVE
+    assert list(wechat.pictures.values()) == [PNG + b"1", PNG + b"2"]  # each once
+    (article,) = wechat.articles.values()
+    assert wechat.materials[article["thumb_media_id"]] == PNG + b"1"
+    first, second = (escape(address) for address in wechat.pictures)
+    assert article["content"].count(f'<img src="{first}" alt="图0">') == 1
+    assert article["content"].count(f'<img src="{second}" alt="图1">') == 1
+    assert "../files" not in article["content"]
+    seen = await course.channel().read(course.ledger.claim)
+    approved = visible_text(render_claim(course.claim).content.decode())
+    assert seen is not None and visible_text(seen.content.decode()) == approved
+
+
+@pytest.mark.parametrize("fault", ["lose_before", "lose_after", "twice", 45009, 40001])
+@pytest.mark.parametrize("call", ["material/add_material", "media/uploadimg"])
+async def test_trouble_with_a_picture_still_shows_the_article_once(call, fault, tmp_path):
+    platform = FakeWechat(at(call, 0, fault=fault))
+    with platform.serving():
+        course = an_illustrated_course(platform, tmp_path, PNG)
+        outcome = await course.run()
+
+    assert outcome.state == LIVE and list(platform.shown.values()) == [1]
+    assert platform.calls["draft/add"] == platform.calls["freepublish/submit"] == 1
+    (article,) = platform.articles.values()
+    assert article["content"].count("<img ") == 1
+
+
+@pytest.mark.parametrize("call", ["material/add_material", "media/uploadimg"])
+@pytest.mark.parametrize("code", [40005, 40009, 45001])
+async def test_picture_the_platform_will_not_have_publishes_nothing(call, code, tmp_path):
+    platform = FakeWechat(at(call, 0, fault=code))
+    with platform.serving():
+        outcome = await an_illustrated_course(platform, tmp_path, PNG).run()
+
+    assert (outcome.state, outcome.detail) == (FAILED, "publication.wechat_picture")
+    assert platform.calls["draft/add"] == 0
+
+
+async def test_picture_that_is_not_the_reviewed_one_never_leaves(wechat, tmp_path):
+    course = an_illustrated_course(wechat, tmp_path, PNG)
+    rendered = render_claim(course.claim)
+    course.blobs.path(sha256(PNG).hexdigest()).write_bytes(PNG + b"another")
+
+    # By the publisher's check of every file, and by the channel's own of the bytes it sends.
+    outcome = await course.run()
+    receipt = await course.channel().publish(course.claim, rendered, datetime.now(UTC))
+
+    assert outcome.detail == receipt.detail == "publication.attachment_missing"
+    assert not wechat.pictures and wechat.calls["draft/add"] == 0
+
+
+@pytest.mark.parametrize(
+    "change", [{"size": 1_000_000}, {"media_type": "image/gif"}, {"background": True}]
+)
+async def test_picture_an_article_can_not_show_is_named_at_most(change, wechat, tmp_path):
+    """R5.1-1: background material is not even named."""
+    outcome = await an_illustrated_course(wechat, tmp_path, PNG, **change).run()
+
+    (article,) = wechat.articles.values()
+    assert outcome.state == LIVE and article["thumb_media_id"] == COVER
+    assert not wechat.pictures and "<img" not in article["content"]
+    assert ("附件：图0" in article["content"]) == ("background" not in change)
 
 
 # --- the way out ----------------------------------------------------------------------------------

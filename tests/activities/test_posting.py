@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from activities.posting import AddressRefusedError, Poster
+from activities.outgoing import AddressRefusedError, judged
+from activities.posting import Poster
 from review.addresses import is_public, wrong_with_url
 
 LOOPBACK = ("127.0.0.1", "oa.example")
@@ -83,7 +84,7 @@ async def test_one_forbidden_address_among_those_of_a_name_is_enough(monkeypatch
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", both)
 
     with pytest.raises(AddressRefusedError):
-        await Poster().address_of("rebound.example", 443, tls=True)
+        await judged("rebound.example", 443, (), tls=True)
 
 
 async def test_connection_goes_to_the_address_that_was_checked(monkeypatch):

@@ -512,6 +512,20 @@ def test_expired_channel_is_retried_only_on_a_renewed_authorisation(quick_ledger
     assert course.publish().status == "published"
 
 
+def test_renewal_that_runs_out_unused_takes_no_approval_from_what_went_out(quick_ledger):
+    """A-18: found by the random acts."""
+    course = Course(quick_ledger, channels=["site", "mini_pest"])
+    course.run("proof3_publish")
+    course.decide("publisher_a", "proof3_publish", unit="center")
+    course.turn()
+    course.publish()
+    course.act("chief", "renew_authorisation")
+
+    course.wait(days=20)
+
+    assert open_keys(course) == ["proof3_publish"]
+
+
 def test_authorisation_is_renewed_by_its_step_and_not_by_another_tier(quick_ledger):
     """A-18, invariant 4."""
     course = Course(quick_ledger)

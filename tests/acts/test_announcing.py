@@ -410,3 +410,66 @@ def test_events_and_addresses_that_there_are_not_are_refused(ledger):
         ledger.write(
             lambda s: hooks.add_endpoint(s, "oa", "ftp://oa", (), MONDAY, BOX, way_in="cli")
         )
+
+
+def test_endpoint_that_is_down_costs_what_is_due_and_not_what_waits(quick_ledger):
+    endpoint = an_endpoint(quick_ledger)
+    course = Course(quick_ledger)
+
+    def work() -> int:
+        """Return how much SQLite does to find what is due, in hundreds of its steps."""
+        steps = 0
+
+        def count() -> int:
+            nonlocal steps
+            steps += 1
+            return 0
+
+        with quick_ledger.reading() as session:
+            raw = session.connection().connection.dbapi_connection
+            raw.set_progress_handler(count, 100)
+            announcing.endpoints_due(session, course.now)
+            raw.set_progress_handler(None, 0)
+        return steps
+
+    course.turn()
+    told(course)
+    (head,) = due(course, endpoint)
+    settle(course, head, 1, 0, "unreachable")
+    few = work()
+
+    def pile_up(session) -> None:
+        session.add_all(
+            HookPost(
+                id=f"w{n}", endpoint_id=endpoint, submission_id=course.id, n=n, kind="todo.changed",
+                at=course.now, next_try_at=announcing.WAITS,
+            )
+            for n in range(2, 3002)
+        )  # fmt: skip
+
+    quick_ledger.write(pile_up)
+
+    assert work() <= few + 2
+    assert due(course, endpoint) == [], "the first waits, and so do those behind it"
+    course.now += timedelta(seconds=5)
+    settle(course, due(course, endpoint)[0], 2, 200)
+    assert due(course, endpoint) == ["w2"]
+
+
+def test_message_written_while_another_waits_goes_out_after_it(ledger):
+    endpoint = an_endpoint(ledger)
+    course = Course(ledger)
+    course.turn()
+    told(course)
+    (first,) = due(course, endpoint)
+    course.decide("afforest_head", "unit_review")
+    course.turn()
+    told(course)
+
+    settle(course, first, 1, 200)
+
+    order = []
+    while taken := due(course, endpoint):
+        order += taken
+        settle(course, taken[0], 1, 200)
+    assert order == [post.id for post in posts(ledger)][1:] and len(order) > 1

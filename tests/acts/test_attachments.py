@@ -233,6 +233,10 @@ class AsLedger:
     async def run(self, act, *args):
         return self._ledger.write(act, *args)
 
+    async def read(self, look, *args):
+        with self._ledger.reading() as session:
+            return look(session, *args)
+
 
 @pytest.fixture
 def house(quick_ledger: Ledger, tmp_path: Path):

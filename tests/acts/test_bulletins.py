@@ -6,6 +6,7 @@ from io import BytesIO
 
 import pytest
 from docx import Document
+from docx.oxml.ns import qn
 
 from review.acts import bulletins
 from review.records.bulletins import Bulletin
@@ -143,3 +144,34 @@ def test_word_file_has_text_and_tables(drafted: Ledger):
     assert document.paragraphs[0].text == "关于2026年第4季度政务新媒体信息保障情况的通报"
     rows = [[cell.text for cell in row.cells] for row in document.tables[0].rows]
     assert rows[0][:3] == ["单位", "报送", "采用"] and rows[1][:4] == ["afforest", "2", "2", "1"]
+
+
+def test_word_table_keeps_its_widths_and_its_head(drafted: Ledger):
+    """Word reads a cell's width, LibreOffice the grid's; a lone head at a foot is no use."""
+    found = seen(drafted, "chief")
+
+    document = Document(BytesIO(written("通报", found["text"], found["tables"], "草稿")))
+
+    page = document.sections[0]
+    for table in document.tables:
+        grid = [column.width for column in table.columns]
+        assert not table.autofit
+        assert [cell.width for cell in table.rows[0].cells] == grid
+        assert sum(grid) <= page.page_width - page.left_margin - page.right_margin
+        head = table.rows[0]
+        assert head._tr.trPr.find(qn("w:tblHeader")) is not None
+        assert all(cell.paragraphs[0].paragraph_format.keep_with_next for cell in head.cells)
+
+
+def test_word_file_tells_how_long_each_step_took(drafted: Ledger):
+    found = seen(drafted, "chief")
+
+    document = Document(BytesIO(written("通报", found["text"], found["tables"], "草稿")))
+
+    head, *rows = [[cell.text for cell in row.cells] for row in document.tables[-1].rows]
+    assert head == ["环节", "决定数", "中位数（工作小时）", "P90（工作小时）"]
+    assert [row[1:] for row in rows] == [
+        [str(step[name]) for name in ("decisions", "median_hours", "p90_hours")]
+        for step in found["tables"]["steps"]
+    ]
+    assert rows and all(row[0] and "step." not in row[0] for row in rows)

@@ -7,7 +7,9 @@ import pytest
 from sqlmodel import select
 
 from review.acts import incidents, supervising, violations
+from review.acts.matters_waiting import mine
 from review.acts.minding import mind
+from review.acts.standing_in import file_delegation
 from review.matter_requests import (
     IncidentAct,
     NewIncident,
@@ -523,3 +525,81 @@ def test_turn_at_the_same_moment_changes_nothing(office_at_work):
     office.turn("supervision", order["id"])
 
     assert counts == {t: len(office.rows(t)) for t in counts}
+
+
+# --- delegates ------------------------------------------------------------------------------------
+
+
+def away(office, absent, stand_in, *categories):
+    office.ledger.write(
+        lambda s: file_delegation(
+            s, who(s, absent, office.now), office.now, from_id=absent, to_id=stand_in,
+            from_at=None, until_at=office.now + timedelta(days=30), categories=categories,
+            way_in="page",
+        )
+    )  # fmt: skip
+
+
+def cases_of(office, person):
+    with office.ledger.reading() as session:
+        me = who(session, person, office.now)
+        found = violations.listed(session, me, {}, 50, None, office.now)["items"]
+        waiting = [one["path"].split("/")[-1] for one in mine(session, me, office.now)]
+    return [one["id"] for one in found], waiting
+
+
+def test_delegates_of_head_and_leader_find_the_case_and_write_on_it_for_them(office_at_work):
+    office = office_at_work
+    lead = office.lead()["id"]
+    office.on_case(lead, "chief", "take_up", text="请说明")
+    assert cases_of(office, "forest_head") == ([], [])
+    with pytest.raises(NotFoundError):
+        office.on_case(lead, "forest_head", "state", text="说明")
+    away(office, "afforest_head", "forest_head")
+    away(office, "leader_eco", "leader_prot")
+
+    assert cases_of(office, "forest_head") == ([lead], [lead])
+    office.on_case(lead, "forest_head", "state", text="数据核对耽误，已改")
+    assert cases_of(office, "leader_prot") == ([lead], [lead])
+    office.on_case(lead, "leader_prot", "find", result="criticism", text="通报批评")
+
+    with office.ledger.reading() as session:
+        shown = violations.shown(session, who(session, "chief", office.now), lead, office.now)
+        said = [
+            (one["person"]["id"], one["person"]["acting_for"]["id"])
+            for one in shown["entries"]
+            if one["event"] in ("state", "find")
+        ]
+    assert said == [("forest_head", "afforest_head"), ("leader_prot", "leader_eco")]
+    assert shown["state"] == "found"
+
+
+def test_delegation_for_a_category_covers_only_cases_about_such_items(ledger):
+    course = Course(ledger)
+    office = Office(ledger)
+    about, plain = office.lead(submission=course.id)["id"], office.lead()["id"]
+    for one in (about, plain):
+        office.on_case(one, "chief", "take_up", text="请说明")
+    away(office, "afforest_head", "forest_head", "work_news")
+    away(office, "afforest_head", "pest_head", "emergency")
+
+    assert cases_of(office, "forest_head") == ([about], [about])
+    assert cases_of(office, "pest_head") == ([], [])
+    with pytest.raises(NotFoundError):
+        office.on_case(plain, "forest_head", "state", text="说明")
+
+
+def test_nobody_judges_by_delegation_what_the_absent_or_they_themselves_did(ledger):
+    course = Course(ledger)
+    course.run(until="edit_proof2")  # the unit's head approved it
+    office = Office(ledger, course.now)
+    lead = office.lead(submission=course.id)["id"]
+    office.on_case(lead, "chief", "take_up", text="请说明")
+    office.on_case(lead, "afforest_head", "state", text="说明")
+    away(office, "leader_eco", "afforest_head")
+    away(office, "bureau_chief", "leader_prot")
+
+    with pytest.raises(RefusedError, match="separation_of_duties"):
+        office.on_case(lead, "afforest_head", "find", result="none", text="不成立")
+    with pytest.raises(NotFoundError):  # the chief finds in person
+        office.on_case(lead, "leader_prot", "find", result="none", text="不成立")

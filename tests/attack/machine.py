@@ -633,6 +633,68 @@ class Attack(RuleBasedStateMachine):
         if row.state == "open":
             self._twisted(item, to, row.key, row.unit or None, "approve", way, "")
 
+    @precondition(lambda self: any(i.open() for i in self.model.items.values()))
+    @rule(
+        number=st.integers(0, 9), who=st.integers(0, 99), way=st.sampled_from(SURFACES[:3]),
+        by_superior=st.booleans(), right=st.sampled_from((True, True, False)),
+        to=st.sampled_from(sorted(PEOPLE)), fits=st.sampled_from((True, True, True, False)),
+        reason=st.sampled_from(("出差", "出差", "")), after=st.sampled_from(SURFACES),
+    )  # fmt: skip
+    def hand_over(
+        self, number: int, who: int, way: Surface, by_superior: bool, right: bool, to: str,
+        fits: bool, reason: str, after: Surface,
+    ) -> None:  # fmt: skip
+        """A step is handed to another; who had it tries it all the same, then who has it now."""
+        TALLY.rules["reassign" if by_superior else "transfer"] += 1
+        item = self.pick(number, [i for i in self.model.items.values() if i.open()])
+        row = self.pick(who, item.open())
+        had = self.deciders(item, row)
+        person = self.pick(who, sorted(PEOPLE))
+        if right:
+            person = "supervisor_a" if by_superior else self.pick(who, had or [person])
+        if fits:
+            others = [p for p in had if p != person] or had
+            to = self.pick(who // 3, others or [to])
+        self.act(
+            item, person, way,
+            lambda: self.model.hand_over(
+                person, item.id, row.key, row.unit, to, by_superior, reason
+            ),
+            act="reassign" if by_superior else "transfer", step=row.key, to=to, reason=reason,
+            **({"unit": row.unit} if row.unit else {}),
+        )  # fmt: skip
+        for one in [*[p for p in had if p != to][:1], to]:
+            if row.state == "open":
+                self._twisted(item, one, row.key, row.unit or None, "approve", after, "")
+
+    @rule(
+        number=st.integers(0, 9), way=st.sampled_from(SURFACES[:3]), right=st.booleans(),
+        person=st.sampled_from(("chief", "bureau_chief", "leader_eco", "deputy_b", "editor_a")),
+        off=st.sampled_from((None, -1, 0, 1)), last=st.booleans(),
+    )  # fmt: skip
+    def renew(
+        self, number: int, way: Surface, right: bool, person: str, off: int | None, last: bool
+    ) -> None:  # fmt: skip
+        """An authorisation runs anew, in time or around its end with the engine away (A-18)."""
+        found = self.at_the_door(number)
+        item = found[0] if found else self.item(number)
+        TALLY.rules["renew"] += 1
+        final = next((r for r in item.rows if r.key == FINAL and r.state == "decided"), None)
+        if right and final is not None:
+            may = [p for p in self.deciders(item, final) if self.model.sees(p, item)]
+            person = self.pick(number, may or [person])
+        if off is not None and item.leave is not None:
+            self.world.engine.up = False
+            self.move(max(self.world.now, item.leave.until + timedelta(seconds=off)))
+        self.act(
+            item, person, way, lambda: self.model.renew(person, item.id),
+            act="renew_authorisation",
+        )  # fmt: skip
+        if last and found is not None:
+            self.publish(*found, "live", "")
+        if not self.world.engine.up:
+            self.heal()
+
     # --- the roster -----------------------------------------------------------------------------
 
     @rule(given=st.sampled_from(GRANTABLE), hours=st.sampled_from((None, 1, 30)))

@@ -226,6 +226,7 @@ class Row:
     asked: set[str] = field(default_factory=set)
     backup_done: bool = False
     superior_done: bool = False
+    only_for: str = ""  # handed over (转办, 改派): this one alone
 
 
 @dataclass(eq=False)
@@ -497,24 +498,33 @@ class Model:
         """Return the people who would answer for a decision: who acts and for whom; None: nobody.
 
         By role; as a superior it came to; for somebody absent; as the standing stand-in (A-28).
+        What was handed over is for one person, who may trust another, and for whom it came to.
         """
-        if self.holds(person, row.role, item, row):
-            return {person}
+        return self.capacity(person, item, row, row.only_for)[1]
+
+    def capacity(
+        self, person: str, item: Item, row: Row, only_for: str
+    ) -> tuple[str, set[str] | None]:
+        """Return in what capacity somebody may decide, and the people who would answer for it."""
+        elsewhere = only_for not in ("", person)
+        if self.holds(person, row.role, item, row) and not elsewhere:
+            return "role", {person}
         above = self.above(row.role)
         if person in row.came_to and any(self.holds(person, r, item, row) for r in above):
-            return {person}
+            return "superior", {person}
         # nobody stands in for the chief in C and D without a filed letter
         filed = row.role == "bureau_chief" and item.category in ("emergency", "public_opinion")
         if filed:
-            return None
+            return "", None
         for trust in self.trusts_to(person):
             fits = not trust.categories or item.category in trust.categories
-            if fits and self.holds(trust.giver, row.role, item, row):
-                return {person, trust.giver}
+            mine = not elsewhere or only_for == trust.giver
+            if fits and mine and self.holds(trust.giver, row.role, item, row):
+                return "delegation", {person, trust.giver}
         for principal in sorted(p for p, b in self.backups.items() if b == person):
-            if self.holds(principal, row.role, item, row):
-                return {person, principal}
-        return None
+            if self.holds(principal, row.role, item, row) and not elsewhere:
+                return "backup", {person, principal}
+        return "", None
 
     def above(self, role: str) -> list[str]:
         chain = []
@@ -525,6 +535,8 @@ class Model:
 
     def _wanted(self, item: Item, row: Row) -> tuple[set[str], set[str]]:
         """Return who is asked on a step, and who of them because nobody nearer is left (A-6)."""
+        if row.only_for:
+            return {row.only_for}, set()
         apart = item.apart(row)
         asked = self.holders(row.role, item, row) - apart
         if asked:
@@ -732,7 +744,8 @@ class Model:
                 if self.standing(person, item, row) is None:
                     continue
                 role = row.role
-                if not self.holds(person, role, item, row) and person in row.came_to:
+                kind, _ = self.capacity(person, item, row, row.only_for)
+                if kind == "superior":
                     above = [r for r in self.above(row.role) if self.holds(person, r, item, row)]
                     role = above[0] if above else role
                 return row, role
@@ -825,6 +838,54 @@ class Model:
         if item.status == "authorised" and item.leave is None:
             item.status = "in_review"
 
+    def hand_over(
+        self, person: str, item_id: str, key: str, unit: str, to: str, by_superior: bool,
+        reason: str,
+    ) -> None:  # fmt: skip
+        """转办 by whoever may decide the step, 改派 by a supervisor: within the role alone."""
+        item = self.item_for(person, item_id)
+        if by_superior and "supervisor" not in {role for role, _ in self.roles(person)}:
+            raise Refused("not_allowed")
+        if by_superior and not reason:
+            raise Refused("malformed")
+        if item.status not in RUNNING:
+            raise Refused("wrong_status")
+        rows = [r for r in item.open() if r.key == key and unit in ("", r.unit)]
+        if not rows:
+            raise Refused("step_not_open")
+        row = rows[0]
+        if not by_superior and self.standing(person, item, row) is None:
+            raise Refused("not_your_step")
+        if to in self.disabled or to not in self.unit_of:
+            raise Refused("malformed")
+        if to in item.apart(row):
+            raise Refused("separation_of_duties")
+        if self.capacity(to, item, row, "")[0] not in ("role", "backup"):
+            raise Refused("not_same_role")
+        row.only_for = to
+        self._ask(item, row)
+
+    def renew(self, person: str, item_id: str) -> None:
+        """The final reviewer lets the authorisation run anew, for the same text alone (A-18)."""
+        item = self.item_for(person, item_id)
+        own = ("info_officer", "unit_head", "supervising_leader")
+        if not any(
+            role not in ADMINISTRATORS and (role not in own or unit == item.unit)
+            for role, unit in self.roles(person)
+        ):
+            raise Refused("not_allowed")
+        if item.status not in RUNNING | OUT:
+            raise Refused("wrong_status")
+        final = next((r for r in item.rows if r.key == FINAL and r.state == "decided"), None)
+        if final is None or item.leave is None or item.leave.content != item.content:
+            raise Refused("nothing_authorised")
+        people = self.standing(person, item, final)
+        if people is None:
+            raise Refused("not_your_step")
+        if people & item.apart(final):
+            raise Refused("separation_of_duties")
+        self._authorise(item)
+
     def delegate(
         self, person: str, item_id: str, to: str, until: datetime, categories: tuple[str, ...]
     ) -> None:
@@ -833,7 +894,8 @@ class Model:
             raise Refused("malformed")
         if to == person:
             raise Refused("separation_of_duties")
-        if {role for role, _ in self.roles(to)} & ADMINISTRATORS:  # 三员分立
+        both = [*self.roles(person), *self.roles(to)]
+        if {role for role, _ in both} & ADMINISTRATORS:  # 三员分立
             raise Refused("roles_apart")
         if until <= self.now:
             raise Refused("malformed")
@@ -985,7 +1047,9 @@ class Model:
         if item.status == "returned" and item.close_at:
             due.append((item.close_at, 4, None))
         leave = item.leave
-        going = leave and any(s.leave is leave for sent in item.out.values() for s in sent)
+        going = leave and any(
+            s.content == leave.content for sent in item.out.values() for s in sent
+        )
         if leave and not going and item.status not in OVER | {"returned"}:
             due.append((leave.until, 5, None))
         return due

@@ -178,6 +178,19 @@ MUTANTS = (
         'figures = figures_in(old.title + "\\n" + old.body) != figures_in(title + "\\n" + body)',
         "figures = False",
     ),
+    Mutant(
+        "who handed a step over keeps it", "review/acts/entitlement.py",
+        "if step.only_for and step.only_for != person.id:", "if False:",
+    ),
+    Mutant(
+        "a step is handed to somebody of another role", "review/acts/acting.py",
+        'if able is None or able.why not in ("role", "backup"):', "if False:",
+    ),
+    Mutant(
+        "anybody lets an authorisation run anew", "review/acts/acting.py",
+        "raise NotYourStepError(step=final.key, role=final.role)",
+        "from review.acts.entitlement import Capacity as C; able = C(final.role, '')",
+    ),
 )  # fmt: skip
 
 NO_BUG = Mutant("nothing: the source as it is", "-", "", "")

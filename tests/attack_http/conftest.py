@@ -1,4 +1,4 @@
-"""One place a test module; a test that changed it puts it back."""
+"""One place for all tests; a test that changed it puts it back."""
 
 from collections.abc import Iterator
 
@@ -7,7 +7,7 @@ import pytest
 from tests.attack_http.place import Place
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def whole_place(
     tmp_path_factory: pytest.TempPathFactory, sqlite_template: bytes
 ) -> Iterator[Place]:

@@ -17,9 +17,9 @@ from argon2 import PasswordHasher
 from fastapi import FastAPI
 from sqlmodel import Session
 
-from review.acts import adopting, incidents, supervising, violations
+from review.acts import adopting, incidents, supervising, topics, violations
 from review.blobs import Blobs
-from review.matter_requests import NewIncident, NewOrder, NewViolation, ViolationAct
+from review.matter_requests import NewIncident, NewOrder, NewTopic, NewViolation, ViolationAct
 from review.packs import builtin_pack, load_pack
 from review.records.access import Access, issue_token, open_session
 from review.records.engine import Ledger
@@ -192,7 +192,13 @@ class Place:
             session, who(session, "chief", self.now), case["id"], ViolationAct(act="take_up"),
             **opened,
         )  # fmt: skip
-        return {"orders": order["id"], "incidents": incident["id"], "violations": case["id"]}
+        topic = topics.open_topic(
+            session, who(session, "chief", self.now), NewTopic(title="秋冬季森林防火专题"), **opened
+        )
+        return {
+            "orders": order["id"], "incidents": incident["id"], "violations": case["id"],
+            "topics": topic["id"],
+        }  # fmt: skip
 
     def matter_of(self, path: str) -> str:
         """Return the matter that an address is about; of no kind when it is about none."""

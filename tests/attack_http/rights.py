@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from review.lists import builtin_words
 from review.packs import builtin_pack
 from review.rules.values import Role
 
@@ -92,6 +93,7 @@ ACTS: dict[str, frozenset[Role]] = {
     "correct": CENTER,
     "retry_channel": frozenset({R.PUBLISHER, R.CHANNEL_OPERATOR, R.CENTER_CHIEF}),
     "resolve_unknown": frozenset({R.PUBLISHER, R.CHANNEL_OPERATOR}),
+    "grade": CENTER,
 }  # fmt: skip
 
 # Whose a step is tells who does these, not a role alone; without one it is 403 or 409.
@@ -102,7 +104,7 @@ ACT_FIELDS: dict[str, Any] = {  # enough for every act
     "reason": "理由", "step": "second_review", "to": "deputy_c", "category": "important",
     "due_at": "2026-11-25T10:00:00+08:00", "unit": "forest", "finding": "none", "channel": "site",
     "channels": ["site"], "published": True, "opinion": "同意", "base_digest": STALE,
-    "until": "2026-11-30T10:00:00+08:00", "organisation": "网信",
+    "grade": "A", "until": "2026-11-30T10:00:00+08:00", "organisation": "网信",
 }  # fmt: skip
 DECISION = {"step": "second_review", "verdict": "approve", "digest": STALE}
 VERSION = {"base_digest": STALE, "title": "全省秋冬季造林现场推进会", "change": "wording"}
@@ -112,6 +114,7 @@ DRAFT: dict[str, Any] = {
     "secrecy_pledge": True, "proofread": True,
 }  # fmt: skip
 PACK = builtin_pack("demo-seconds").read_text(encoding="utf-8")
+WORDS = builtin_words().read_text(encoding="utf-8")
 ORDER = {"unit": "forest", "subject": "造林数据未按要求及时发布"}
 EVENT = {
     "title": "某林场发生森林火情", "kind": "fire", "level": "major", "unit": "fire",
@@ -119,6 +122,8 @@ EVENT = {
 }  # fmt: skip
 OUTLET = {"channel": "site", "deed": "close", "reason": "不再使用"}
 OPENS_CHANNEL = frozenset({R.UNIT_HEAD, R.CENTER_DEPUTY, R.CENTER_CHIEF, R.OFFICE_DIRECTOR})
+TOPIC = {"title": "秋冬季森林防火专题"}
+CONTENT = EVERY - {R.SECURITY_ADMIN, R.SYSADMIN}
 LEAD = {"kind": 6, "unit": "forest", "subject": "发布流程不合规定"}
 LOGIN = {"username": "no-such-person", "password": "no such password"}
 
@@ -166,6 +171,7 @@ GETS: dict[str, Rule] = {
     # --- items, from every side
     f"{SUB}/{{submission_id}}": seen(),
     f"{SUB}/{{submission_id}}/timeline": seen(),
+    f"{SUB}/{{submission_id}}/related": seen(),
     f"{SUB}/{{submission_id}}/versions": seen(),
     f"{SUB}/{{submission_id}}/diff": seen(query="from=1&to=2"),
     f"{SUB}/{{submission_id}}/form.html": seen(),
@@ -196,6 +202,11 @@ GETS: dict[str, Rule] = {
     "/api/v1/channels/changes": some(EVERY),
     "/channels": some(EVERY),
     "/api/v1/me": some(EVERY),
+    "/api/v1/me/notices": some(EVERY),
+    "/api/v1/notice-ways": some(READS_ROSTER),
+    "/api/v1/duty": some(EVERY),
+    "/notices": some(EVERY),
+    "/duty": some(EVERY),
     "/api/v1/board": some(OVERSEERS),
     "/api/v1/audit/verify": some(READS_TRACE),
     "/api/v1/people": some(READS_ROSTER),
@@ -215,6 +226,8 @@ GETS: dict[str, Rule] = {
     "/admin/lists": some(EVERY),
     "/admin/audit": some(READS_TRACE),
     "/admin/health": some(TENDS),
+    "/admin/retention": some(READS_ROSTER),
+    "/api/v1/retention": some(READS_ROSTER),
     "/delegations": some(EVERY),
     # --- orders, incidents, cases
     "/api/v1/supervision-orders": some(EVERY),
@@ -230,6 +243,10 @@ GETS: dict[str, Rule] = {
     "/violations": some(EVERY),
     "/violations/{matter_id}": some(EVERY, sees=READS_CASE),
     "/violations/{matter_id}/chain": some(EVERY, sees=READS_CASE),
+    "/api/v1/topics": some(EVERY),
+    "/api/v1/topics/{matter_id}": some(EVERY, sees=CONTENT),
+    "/topics": some(EVERY),
+    "/topics/{matter_id}": some(EVERY, sees=CONTENT),
     "/rules": some(EVERY),
     "/rules/changes": some(EVERY),
     "/second-factor": some(EVERY),
@@ -242,6 +259,10 @@ GETS: dict[str, Rule] = {
     "/public/{path:path}": anyone(values={"path": ""}),
     "/static/{path:path}": anyone(404, values={"path": "none.css"}),
     "/verify": anyone(),
+    # whoever has a link is judged as its person, not as whoever is signed in: test_links.py
+    "/l/{token}": anyone(404, values={"token": "A" * 43}),
+    # only what a platform signed gets further: test_callbacks.py
+    "/hooks/wechat/{channel}": anyone(404, values={"channel": "site"}),
     "/verify/{number}": anyone(values={"number": "2026-000001"}),
     "/api/docs": anyone(),
     "/api/openapi.json": anyone(),
@@ -282,6 +303,11 @@ DONE: dict[tuple[str, str], Rule] = {
     ("POST", "/api/v1/me/second-factor/confirm"): some(
         frozenset(), 409, more={"json": {"code": "000000"}}
     ),
+    ("POST", "/api/v1/me/notices"): some(EVERY, more={"json": {"choices": {"result": []}}}),
+    ("POST", "/api/v1/me/notices/ways"): some(
+        EVERY, 201, 409, more={"json": {"name": "群", "url": "wecombot://geheim"}}
+    ),
+    ("DELETE", "/api/v1/me/notices/ways/{way_id}"): some(EVERY, 404, values={"way_id": "none"}),
     ("POST", "/api/v1/first-administrator"): anyone(
         401,
         more={"json": {"key": "k", "username": "x", "name": "x", "password": "x" * 12}},
@@ -350,6 +376,7 @@ DONE: dict[tuple[str, str], Rule] = {
     ("POST", "/hooks/decisions"): anyone(
         401, more={"json": DECISION | {"submission": "x", "account": "deputy_b"}}
     ),
+    ("POST", "/hooks/wechat/{channel}"): anyone(404, values={"channel": "site"}),
     ("OPTIONS", "/codec/decode"): anyone(204),
     ("OPTIONS", "/codec/encode"): anyone(204),
     ("POST", "/codec/decode"): some(ENGINE, more={"json": {"payloads": []}}),
@@ -401,9 +428,26 @@ DONE: dict[tuple[str, str], Rule] = {
     ("POST", "/channels/changes/{change_id}/{verdict}"): some(
         frozenset(), no=404, values={"change_id": "none", "verdict": "confirm"}, more=form()
     ),
+    ("POST", "/api/v1/topics"): some(CENTER, 201, more={"json": TOPIC}),
+    ("POST", "/api/v1/topics/{matter_id}/acts"): some(
+        CENTER, 200, 409, sees=CONTENT, more={"json": {"act": "close"}}
+    ),
+    ("POST", "/topics"): some(CENTER, 303, more=form(**TOPIC)),
+    ("POST", "/topics/{matter_id}/acts"): some(
+        CENTER, 303, 409, sees=CONTENT, more=form(act="reopen")
+    ),
+    ("POST", "/api/v1/retention/runs"): some(frozenset({R.SYSADMIN}), more={"json": {}}),
+    ("POST", "/admin/retention"): some(frozenset({R.SYSADMIN}), 303, more=form()),
+    ("POST", "/admin/lists/{kind}"): some(
+        frozenset({R.CENTER_CHIEF, R.CENTER_EDITOR}), 303, values={"kind": "words"},
+        more=form(list=WORDS),
+    ),
     ("POST", "/rules/changes"): some(PROPOSES, 303, more=form(pack=PACK)),
     ("POST", "/rules/changes/{proposal_id}/{deed}"): some(
         CONFIRMS, 303, values={"deed": "confirm"}, more=form()
+    ),
+    ("POST", "/notices/{deed}"): some(
+        EVERY, 303, values={"deed": "choose"}, more=form(todo="mail")
     ),
     ("POST", "/second-factor"): some(EVERY, *WORKED, more=form()),
     ("POST", "/second-factor/confirm"): some(EVERY, 409, 404, more=form(code="000000")),
@@ -412,6 +456,7 @@ DONE: dict[tuple[str, str], Rule] = {
     ("POST", "/sign-in/oidc"): anyone(404, 401, more=form() | TRUSTED),
     ("POST", "/sign-out"): some(EVERY, 303, more=form()),
     ("POST", "/language"): anyone(303, more=form(language="en") | TRUSTED),
+    ("POST", "/l/{token}"): anyone(404, 429, more=form() | TRUSTED, values={"token": "A" * 43}),
     ("POST", "/verify"): anyone(422, 200, more=form(number="1") | TRUSTED),
 }  # fmt: skip
 

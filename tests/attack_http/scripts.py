@@ -227,6 +227,7 @@ FORMS: dict[str, tuple[str, str, tuple[str, ...], dict[str, str]]] = {
     ),
     "delegate again": (HEAD, "/delegations", ("to", "until", "category"), {}),
     "rules again": ("one_sysadmin", "/rules/changes", ("pack",), {}),
+    "words again": ("one_center_editor", "/admin/lists/words", ("list",), {}),
     "view again": ("one_supervisor", "/board/views", ("name", "query"), {}),
     "grant again": (
         "one_security_admin", "/admin/people/afforest_info/grant", ("unit", "until"),

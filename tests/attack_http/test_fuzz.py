@@ -233,7 +233,8 @@ def test_addresses_and_queries(place, capsys, cases):
         ):  # fmt: skip
             harm.ask("GET", path, every, headers=headers)
         for path in (f"/items/{one}", f"/items/{item}/preview/{one}", f"/items/{item}/acts/{one}",
-                     f"/public/{one}", f"/static/{one}", f"/verify/{one}", f"/{one}"):  # fmt: skip
+                     f"/public/{one}", f"/static/{one}", f"/verify/{one}", f"/l/{one}",
+                     f"/{one}"):  # fmt: skip
             harm.ask("GET", path, (*every, 308, 503), headers=page)
         query = f"{read}?{name}={quoted(value)}"
         for who in (headers, page, auditor):

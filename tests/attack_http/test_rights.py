@@ -26,7 +26,7 @@ from tests.attack_http.rights import (
 )
 
 SIDES = tuple(SEES)
-DAILY = 5  # roles that ask for one thing in the sample, about half of them with leave to
+DAILY = 3  # roles that ask for one thing in the sample, about half of them with leave to
 whole_too = pytest.mark.parametrize(
     "whole", [False, pytest.param(True, marks=pytest.mark.long)], ids=["sample", "whole"]
 )

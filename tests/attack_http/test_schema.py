@@ -51,7 +51,8 @@ def made_real(case: Any, place: Place, chance: random.Random) -> None:
         "person_id": chance.choice(PEOPLE), "grant_id": "forest_info-info_officer-forest",
         "matter_id": place.matter_of(case.path.replace("supervision-", "")),
         "key_name": "oa", "key_id": "none", "endpoint_id": "none", "message_id": "none",
-        "change_id": "none", "period": "2026-10",
+        "change_id": "none", "period": "2026-10", "way_id": "none",
+        "channel": item.channel,
     }  # fmt: skip
     for name in case.path_parameters or {}:
         if chance.random() < 0.8:

@@ -23,9 +23,9 @@ from tests.faults.whole import PARTS, Tree, fill
 
 ATOM = "{http://www.w3.org/2005/Atom}"
 # A part that died is started again after 0.5 s, then 1, 2, 4 …; the tree's death resets that, so
-# every fifth kill or so is the tree's.
-TARGETS = ("worker",) * 5 + ("web",) * 4 + ("engine",) * 4 + ("tree",) * 3
-BETWEEN = (0.2, 1.6)  # seconds between two kills
+# every eighth blow or so is the tree's.
+TREE_SHARE = 0.12
+BETWEEN = (0.1, 1.2)  # seconds between two blows
 
 
 @dataclass
@@ -118,14 +118,12 @@ async def _kill(tree: Tree, chance: random.Random, kills: int, report: Report) -
     await asyncio.sleep(2)  # let the first items come in
     while sum(done.values()) < kills:
         await asyncio.sleep(chance.uniform(*BETWEEN))
-        target = chance.choice(TARGETS)
-        alive = [part for part in PARTS if tree.pid(part) is not None]
-        if target != "tree" and target not in alive:
-            target = chance.choice(alive) if alive else "tree"
-        if tree.kill(target):
-            done[target] += 1
-        if target == "tree":
+        if chance.random() < TREE_SHARE:
+            done["tree"] += tree.kill("tree")
             await asyncio.to_thread(tree.start)
+            continue
+        for part in chance.sample(PARTS, chance.choice((1, 1, 2, 3))):
+            done[part] += tree.kill(part)  # none that is down already
     report.faults = dict(sorted(done.items()))
     while any(tree.pid(part) is None for part in PARTS):
         await asyncio.sleep(0.1)

@@ -8,11 +8,11 @@ from tests.faults.drill import drill
 
 
 async def test_kills_lose_double_and_forge_nothing(tmp_path: Path) -> None:
-    report = await drill(tmp_path, seed=20261123, items=30, kills=10, patience_seconds=240)
+    report = await drill(tmp_path, seed=20261123, items=12, kills=60, patience_seconds=240)
 
     print(report.line())
     assert report.is_clean, report.line()
-    assert report.items >= 30 and report.kills >= 10
+    assert report.items >= 12 and report.kills >= 60
 
 
 @pytest.mark.long

@@ -21,15 +21,18 @@ READY_WITHIN = 90.0  # seconds; eight is the aim, the rest is for a busy machine
 PARTS = ("worker", "web", "engine")
 
 
-def fill(data: Path, more: dict[str, tuple[str, str, str]] | None = None) -> dict[str, str]:
+def fill(
+    data: Path, more: dict[str, tuple[str, str, str]] | None = None, url: str = ""
+) -> dict[str, str]:
     """Make a ledger with the office's people and return a bearer token for each.
 
     Args:
         data: The whole's folder; made when missing.
         more: Further people: name to unit, role and the role's unit.
+        url: The ledger's address; unless told, the file in the folder.
     """
     data.mkdir(parents=True, exist_ok=True, mode=0o700)
-    url = f"sqlite:///{data / 'ledger.db'}"
+    url = url or f"sqlite:///{data / 'ledger.db'}"
     upgrade(url)
     ledger = Ledger(url)
 

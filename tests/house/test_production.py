@@ -71,8 +71,16 @@ def test_engines_with_known_holes_are_told_from_others(version, is_good):
     assert is_new_enough(version) is is_good
 
 
-async def test_the_engine_that_comes_with_us_is_new_enough(tmp_path):
+async def test_our_engine_is_new_enough_and_a_namespace_it_lacks_is_named(tmp_path, monkeypatch):
+    from starter.cli_admin import _prepare_engine
+    from starter.cli_output import CommandError
     from starter.engine import EmbeddedEngine
 
     async with EmbeddedEngine(tmp_path, port=0) as engine:
         assert is_new_enough(await require_version(await Client.connect(engine.address)))
+
+        monkeypatch.setenv("SANSHEN_SECRET_KEY", GOOD["SECRET_KEY"])
+        monkeypatch.setenv("SANSHEN_TEMPORAL_ADDRESS", engine.address)
+        monkeypatch.setenv("SANSHEN_TEMPORAL_NAMESPACE", "nobody-made-it")
+        with pytest.raises(CommandError, match="temporal operator namespace create -n nobody-made"):
+            await _prepare_engine(load())

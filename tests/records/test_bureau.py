@@ -10,7 +10,7 @@ from sqlmodel import select
 from review.records import access, audit, bureau
 from review.records.bureau import import_roster, read_roster
 from review.records.people import holders, load_person
-from review.records.tables import Audit, Grant, PersonRow
+from review.records.tables import Audit, Channel, Grant, PersonRow
 from review.rules.errors import MalformedError, NotFoundError, RefusedError
 from review.rules.values import Role
 from tests.examples import MONDAY
@@ -130,6 +130,30 @@ def test_person_disabled_by_the_file_loses_every_door(ledger, tmp_path):
     with ledger.reading() as session:
         assert load_person(session, person.id, LATER) is not None
         assert access.person_of_token(session, token, LATER) is None
+
+
+@pytest.mark.parametrize("was", ["closed", "suspended"])
+def test_roster_opens_and_closes_no_channel_that_is_there(ledger, tmp_path, was):
+    """R2.2: that takes two people and the register."""
+    imported(ledger, tmp_path, ROSTER)
+    line = "platform: mini_program,"
+
+    def now_in_the_register(state: str) -> None:
+        def put(session) -> None:
+            session.get_one(Channel, "mini_water").state = state
+
+        ledger.write(put)
+
+    with pytest.raises(RefusedError, match="channel_by_two") as refusal:
+        imported(ledger, tmp_path, ROSTER.replace(line, f"{line} state: {was},"), LATER)
+    assert refusal.value.params["entry"] == "channels[0] mini_water"
+    now_in_the_register(was)
+    with pytest.raises(RefusedError, match="channel_by_two"):
+        imported(ledger, tmp_path, ROSTER.replace(line, f"{line} state: active,"), LATER)
+    imported(ledger, tmp_path, ROSTER, LATER)  # says nothing of it
+
+    with ledger.reading() as session:
+        assert session.get_one(Channel, "mini_water").state == was
 
 
 @pytest.mark.parametrize(

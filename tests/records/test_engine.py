@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlmodel import Session, select
 
@@ -200,8 +201,9 @@ def file_of(ledger: Ledger) -> Path:
         return Path(session.connection().exec_driver_sql("PRAGMA database_list").first()[2])
 
 
-@of_sqlite
-def test_sqlite_survives_power_loss_and_checks_references(ledger):
+def test_sqlite_survives_power_loss_and_checks_references(sqlite_url, monkeypatch):
+    monkeypatch.setattr(engine, "create_engine", create_engine)  # not the tests' faster one
+    ledger = Ledger(sqlite_url)
     with ledger.writing() as session:
         found = {
             name: session.connection().exec_driver_sql(f"PRAGMA {name}").scalar()
@@ -211,6 +213,7 @@ def test_sqlite_survives_power_loss_and_checks_references(ledger):
     assert found == {
         "journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 5000
     }  # fmt: skip
+    ledger.close()
 
 
 @of_sqlite

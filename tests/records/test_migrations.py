@@ -14,11 +14,17 @@ from sqlmodel import SQLModel
 from review.records import (  # noqa: F401
     bulletins,
     channels,
+    duty,
     hook_tables,
     letters,
+    links,
     matters,
     restores,
+    retention,
     tables,
+    tallies,
+    topics,
+    ways,
 )
 from review.records.engine import Ledger, upgrade
 

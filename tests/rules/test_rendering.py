@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from review.rendering import published_file, render
+from review.rendering import exceeds, limits, published_file, render
 from review.rules.publications import published_line
 
 DIGEST = "sha256:" + "ab" * 32
@@ -202,3 +202,46 @@ def test_other_platforms_get_plain_text():
         "标题\n\n发布单位：宣传中心\n\n一\n\n- 甲 乙（https://a.cn）\n\n- 丙\n\n附件：会议现场\n"
         f"编号：2026-000123\n版本指纹：{DIGEST}\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("title", "body", "codes"),
+    [
+        ("题" * 32, "正文。", []),
+        ("题" * 33, "正文。", ["publication.title_too_long"]),
+        ("题" * 33, "文" * 20_000, ["publication.title_too_long", "publication.text_too_long"]),
+        ("题", "文" * 20_000, ["publication.text_too_long"]),
+    ],
+)
+def test_limits_of_wechat_are_told_with_the_place_where_the_text_ends(title, body, codes):
+    content = render("wechat", "2026-000123", title, body, [], LINE).content
+    found = limits("wechat", content)
+
+    assert [one.code for one in found] == codes
+    assert exceeds("wechat", content) == (codes[0] if codes else "")
+    for one in found:
+        assert one.length > one.most and one.refuses
+        assert one.fits and one.fits in title + "发布单位：宣传中心" + body
+    assert limits("website", content) == limits("push", content) == ()
+
+
+def test_room_is_kept_for_the_addresses_that_pictures_get_over_there():
+    pictures = [IMAGE | {"sha256": f"{n:064x}", "size": 5} for n in range(3)]
+
+    def most(attachments: list[dict]) -> int:
+        content = render("wechat", "2026-000123", "题", "文" * 20_000, attachments, LINE).content
+        (found,) = limits("wechat", content)
+        return found.most
+
+    assert most([]) - most(pictures) == 3 * 200
+
+
+def test_a_units_long_name_is_left_out_and_refuses_nothing():
+    name = "某某" * 10
+    content = render(
+        "wechat", "2026-000123", "题", "文", [], published_line(name, DIGEST)
+    ).content  # fmt: skip
+
+    (found,) = limits("wechat", content, name)
+    assert (found.code, found.refuses) == ("publication.author_left_out", False)
+    assert exceeds("wechat", content) == ""

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 from google.protobuf.json_format import MessageToDict
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from temporalio import workflow
 from temporalio.api.common.v1 import Payload
@@ -20,6 +20,7 @@ from temporalio.converter import ActivitySerializationContext, WorkflowSerializa
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from review.payloads import (
+    MOST_BOUND,
     Cipher,
     PayloadAlteredError,
     PayloadKeyMissingError,
@@ -103,6 +104,26 @@ async def test_payload_opens_only_in_its_own_workflow_and_namespace():
     one.metadata["workflow"] = b"submission-2"  # relabelled to fit where it was moved
     with pytest.raises(PayloadAlteredError):
         await cipher.with_context(elsewhere[0]).decode([one])
+
+
+async def test_run_of_a_schedule_opens_what_its_schedule_was_given_and_nothing_else_does():
+    cipher = Cipher({"k1": b"p" * 32}, "default")
+
+    def of(workflow_id: str) -> Cipher:
+        return cipher.with_context(
+            WorkflowSerializationContext(namespace="default", workflow_id=workflow_id)
+        )
+
+    given = await of("patrol").encode([PLAIN])
+
+    assert await of("patrol-2026-11-23T19:00:00Z").decode(given) == [PLAIN]
+    for other in ("patrol-2", "patrol-2026-11-23T19:00:00Z-1", "x-patrol-2026-11-23T19:00:00Z",
+                  "patro-2026-11-23T19:00:00Z", "patrol2026-11-23T19:00:00Z"):  # fmt: skip
+        with pytest.raises(PayloadAlteredError):
+            await of(other).decode(given)
+    own = await of("patrol-2026-11-23T19:00:00Z").encode([PLAIN])
+    with pytest.raises(PayloadAlteredError):
+        await of("patrol").decode(own)
 
 
 async def test_activity_shares_its_workflows_binding():
@@ -268,17 +289,34 @@ ODD = st.builds(
 )
 
 
-@settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-@given(body=st.binary(max_size=60) | (JSON | ODD).map(lambda v: json.dumps(v).encode()))
-def test_junk_is_never_a_500(tmp_path, body):
-    async def post() -> int:
-        transport = httpx.ASGITransport(an_app(tmp_path))
-        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-            return (await client.post("/codec/decode", content=body, headers=bearer())).status_code
+async def test_one_workflow_is_bound_once_and_each_opens_its_own_alone() -> None:
+    whole = converter({"k1": KEY}, "default")
+    others = [
+        WorkflowSerializationContext(namespace="default", workflow_id=f"submission-{number}")
+        for number in range(3 * MOST_BOUND)
+    ]
+    sealed = [await whole.with_context(other).encode(["x"]) for other in others]
 
-    assert asyncio.run(post()) in (200, 409, 422)
+    assert whole.with_context(WORKFLOW) is whole.with_context(WORKFLOW)
+    for other, payloads in zip(others, sealed, strict=True):
+        assert await whole.with_context(other).decode(payloads) == ["x"]
+    with pytest.raises(PayloadAlteredError):
+        await whole.with_context(others[1]).decode(sealed[0])
+
+
+def test_junk_is_never_a_500(tmp_path):
+    transport = httpx.ASGITransport(an_app(tmp_path))
+    client = httpx.AsyncClient(transport=transport, base_url="http://test")
+
+    @settings(max_examples=150, deadline=None)
+    @given(body=st.binary(max_size=60) | (JSON | ODD).map(lambda v: json.dumps(v).encode()))
+    def attack(body: bytes) -> None:
+        answer = runner.run(client.post("/codec/decode", content=body, headers=bearer()))
+        assert answer.status_code in (200, 409, 422)
+
+    with asyncio.Runner() as runner:
+        attack()
+        runner.run(client.aclose())
 
 
 async def test_without_keys_there_is_no_codec(tmp_path):

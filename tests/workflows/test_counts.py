@@ -1,11 +1,13 @@
 """What a review costs, counted on the real engine and ledger, and that no text is in it."""
 
 import json
+import secrets
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import structlog
 from sqlalchemy import insert
 from sqlmodel import Session, select
 from temporalio.client import WorkflowHistory
@@ -50,6 +52,7 @@ def web(bureau: Bureau, sqlite_url: str) -> Iterator[Ledger]:
 
 async def test_clean_review_is_short_light_and_wordless(bureau: Bureau):
     """Design, Facts: the shape above; principle 7: text stays out of the engine."""
+    structlog.contextvars.bind_contextvars(request_id=secrets.token_hex(8))  # as each request does
     submission = await bureau.submit(title=TITLE, body=BODY)
     for step in ("unit_review", "edit_proof2", "second_review", "final_review", "proof3_publish"):
         await bureau.run(submission, until=step)

@@ -81,6 +81,7 @@ class Desk(Bureau):
         """Let time pass until the next mark had its consequence; return which it was."""
         position = await self.at(kind, id_)
         assert position.next_at is not None, position
+        await self.idle(self.minding(kind, id_))
         length = position.next_at + SOON - self.clock()
         self.clock.ahead += length
         await self.skipper.fast_forward(self.minding(kind, id_), length)

@@ -53,6 +53,7 @@ class PatientBureau(Bureau):
             pass
 
     async def _skip(self, submission: str, moment: datetime) -> None:
+        await self.idle(self.handle(submission))
         length = moment - self.clock()
         self.clock.ahead += length
         await self.skipper.fast_forward(self.handle(submission), length)

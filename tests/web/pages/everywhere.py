@@ -5,12 +5,18 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from fastapi.routing import APIRoute
+from sqlmodel import Session, select
 
+from review.acts import linking, topics
 from review.acts.bulletins import prepare
+from review.matter_requests import NewTopic, TopicAct
+from review.records.links import TOKEN_LENGTH
+from review.records.tables import Notice
 from review.rules.values import PublicationState
 from starter.web import pages
 from tests.acting import Course
 from tests.acts.test_matters import Office
+from tests.examples import who
 
 NO_PAGES = (  # what answers a GET with something else than a page of ours
     "/api/openapi.json",
@@ -24,6 +30,7 @@ NO_PAGES = (  # what answers a GET with something else than a page of ours
     "/statistics/chart.svg",
 )
 STATISTICS = "/statistics?from=2026-11-01&to=2026-11-30&by=unit,kind"
+LINK_LASTS = timedelta(hours=72)
 TITLE = "全省秋季林草种苗质量抽检工作启动"
 CHANGED = "11月18日，全省秋冬季造林绿化现场推进会召开，会场气氛热烈。3个市作了交流发言。"
 
@@ -76,6 +83,31 @@ def matters(course: Course, published: Course) -> tuple[str, str, str, str]:
     return order, lapsed, incident, case
 
 
+def a_topic(course: Course, member: Course) -> str:
+    """Leave a topic with one item."""
+    request = NewTopic(title="秋冬季造林专题", note="各单位造林稿件")
+    made: str = course.ledger.write(
+        lambda s: topics.open_topic(s, who(s, "chief"), request, way_in="page", now=course.now)
+    )["id"]
+    add = TopicAct(act="add", submission=member.id)
+    course.ledger.write(
+        lambda s: topics.act(s, who(s, "chief"), made, add, way_in="page", now=course.now)
+    )
+    return made
+
+
+def link_of(course: Course, person: str = "afforest_head") -> str:
+    """Return the address of a link to the person's step, as their letter has it."""
+
+    def make(session: Session) -> dict[str, str]:
+        asked = select(Notice.id).where(Notice.person_id == person, Notice.kind == "asked")
+        asked = asked.where(Notice.submission_id == course.id)
+        return linking.make_links(session, session.exec(asked).all(), LINK_LASTS, course.now)
+
+    [token] = course.ledger.write(make).values()
+    return f"/l/{token}"
+
+
 def tour(course: Course) -> tuple[Seen, ...]:
     """Bring one item into each state, and return every page that shows something different."""
     late = another(course)
@@ -117,6 +149,7 @@ def tour(course: Course) -> tuple[Seen, ...]:
     for period in ("2026-11", "2026-Q4"):
         course.ledger.write(prepare, period, course.now + timedelta(days=60))
     order, lapsed, incident, case = matters(course, published)
+    topic = a_topic(course, published)
 
     def item(person: str, one: Course, more: str = "") -> Seen:
         return Seen("/items/{submission_id}", person, f"/items/{one.id}{more}")
@@ -143,8 +176,8 @@ def tour(course: Course) -> tuple[Seen, ...]:
         "reviewer_b": ("/", "/rules"),
         "security": ("/admin", "/admin/people", "/admin/hooks", "/rules/changes"),
         "auditor_a": ("/admin", "/admin/audit"),
-        "admin": ("/admin", "/admin/lists", "/admin/health"),
-        "duty": ("/",),
+        "admin": ("/notices", "/admin", "/admin/lists", "/admin/health", "/admin/retention"),
+        "duty": ("/", "/duty", "/notices"),
     }  # fmt: skip
     found = [
         Seen(path.partition("?")[0], person, path)
@@ -169,6 +202,10 @@ def tour(course: Course) -> tuple[Seen, ...]:
         Seen("/bulletins", "chief", "/bulletins"),
         Seen("/bulletins/{period}", "chief", "/bulletins/2026-Q4"),
         Seen("/bulletins/{period}", "auditor_a", "/bulletins/2026-11"),
+        Seen("/topics", "editor_a", "/topics"),
+        Seen("/topics", "admin", "/topics"),
+        Seen("/topics/{matter_id}", "chief", f"/topics/{topic}"),
+        Seen("/topics/{matter_id}", "fire_info", f"/topics/{topic}"),
         Seen("/channels", "chief", "/channels"),
         Seen("/channels", "afforest_info", "/channels"),
         Seen("/violations", "supervisor_a", "/violations"),
@@ -176,6 +213,9 @@ def tour(course: Course) -> tuple[Seen, ...]:
         Seen("/violations/{matter_id}", "chief", f"/violations/{case}"),
         Seen("/violations/{matter_id}/chain", "auditor_a", f"/violations/{case}/chain"),
         Seen("/verify/{number}", "", f"/verify/{published.row().number}"),
+        Seen("/l/{token}", "", link_of(late)),
+        Seen("/l/{token}", "", link_of(urgent, "fire_head")),
+        Seen("/l/{token}", "", f"/l/{'A' * TOKEN_LENGTH}", 404),
         Seen("", "", "/no-such-page", 404),
         Seen("", "afforest_head", "/items/nosuchitem", 404),
         Seen("", "afforest_info", "/board", 403),

@@ -5,7 +5,7 @@ import re
 import pytest
 from sqlmodel import select
 
-from review.packs import builtin_pack
+from review.packs import builtin_calendar, builtin_pack
 from review.records.tables import Audit, Delegation, Grant, PersonRow
 from starter.web.pages.rules import regulation_of
 from tests.acting import Course
@@ -197,6 +197,52 @@ async def test_lists_calendar_and_channels_are_shown(browser, course):
     page = words_of(await browser("admin").see("/admin/lists"))
 
     assert "08:30-12:00、13:30-17:30" in page and "mini_pest" in page and "现行" in page
+
+
+WORDS = 'version: "2027"\nplaceholders: [待补充]\n'
+SOURCES = 'version: "2027"\nissued_on: 2026-11-20\nsources:\n  - {name: 新华社}\n'
+CALENDAR = builtin_calendar().read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "keepers"),
+    [
+        ("words", WORDS, {"editor_a", "chief"}),
+        ("sources", SOURCES, {"chief"}),
+        ("calendar", CALENDAR.replace("17:30", "17:00"), {"chief"}),
+    ],
+)
+@pytest.mark.parametrize("person", ["editor_a", "chief", "deputy_b", "admin", "afforest_info"])
+async def test_lists_are_brought_in_by_who_keeps_them_once_and_traced(
+    browser, course, kind, text, keepers, person
+):
+    one = browser(person)
+    offered = f'action="/admin/lists/{kind}"' in await one.see("/admin/lists")
+
+    answers = [await one.send(f"/admin/lists/{kind}", list=text, key="k1") for _ in range(2)]
+
+    allowed = person in keepers
+    assert offered == allowed
+    assert {answer.status_code for answer in answers} == {303 if allowed else 403}
+    made = kept(course, Audit, event=f"{kind}_imported", person_id=person)
+    assert [entry.way_in for entry in made] == ["page"] * allowed
+
+
+async def test_a_list_in_force_again_changes_nothing_and_mistakes_are_told_with_their_lines(
+    browser, course
+):
+    chief = browser("chief")
+    for key in ("k1", "k2"):
+        assert (await chief.send("/admin/lists/words", list=WORDS, key=key)).status_code == 303
+
+    wrong = await chief.send("/admin/lists/words", list=f"{WORDS}no_such: 1\n", key="k3")
+    nowhere = await chief.send("/admin/lists/people", list=WORDS, key="k4")
+
+    assert len(kept(course, Audit, event="words_imported", person_id="chief")) == 1
+    assert wrong.status_code == 422 and "3: no_such" in wrong.text
+    assert "待补充" in wrong.text  # nothing typed is lost
+    assert nowhere.status_code == 404
+    assert "2027" in words_of(await chief.see("/admin/lists"))
 
 
 async def test_trace_is_searched_and_verified(browser, course):

@@ -5,7 +5,7 @@ import re
 import pytest
 from sqlmodel import select
 
-from review.records.tables import Audit, Drafted, Submission
+from review.records.tables import Audit, Channel, Drafted, Submission
 from tests.web.pages.conftest import words_of
 
 TITLE = "全省秋季林草种苗质量抽检工作启动"
@@ -196,6 +196,34 @@ async def test_live_answer_is_a_fragment_with_preview_and_marks(browser):
 
     assert "<strong>粗</strong>" in answer.text and "<script>" not in answer.text
     assert "<html" not in answer.text
+
+
+@pytest.fixture
+def wx(quick_ledger):
+    def open_it(session):
+        session.add(Channel(id="wx", name="微信", platform="wechat", operator_unit_id="center"))
+
+    quick_ledger.write(open_it)
+
+
+async def test_limits_of_the_chosen_channels_are_told_while_one_writes_and_on_the_item(
+    browser, items, wx
+):
+    writer = browser("afforest_info")
+    long = typed(title="防火" * 17, body="今天开了会。")
+    alone = await writer.send("/write/look", script=True, **long | {"do": "look"})
+    both = await writer.send(
+        "/write/look", script=True, **long | {"do": "look", "channels": ["site", "wx"]}
+    )
+    assert "微信公众号最多" not in alone.text
+    assert (
+        f"标题 34 字，微信公众号最多 32 字，不会发布。放得下的到此为止：「{'防火' * 16}」"
+        in both.text
+    )
+
+    await writer.send("/write", **long | {"channels": ["site", "wx"]})
+    page = await writer.see(f"/items/{items()[-1].id}")
+    assert page.count("超出上限") == page.count("标题 34 字") == 1
 
 
 async def upload(writer, name, content, **fields):
