@@ -589,10 +589,26 @@ class Reviews:
             RefusedError: attachment_wrong: the bytes on the disk are not those that were kept.
         """
         kept = await self._read(attaching.fetch, person, attachment_id, self._clock())
+        return kept, await self._bytes_of(kept)
+
+    async def preview_file(
+        self, person: Person, submission_id: str, name: str
+    ) -> tuple[attaching.Kept, bytes]:
+        """Return a file that an item's previews show under this name, with its bytes.
+
+        Raises:
+            RefusedError: attachment_wrong, as for `attachment`.
+        """
+        kept = await self._seen(
+            person, submission_id, lambda s, found: showing.file_of(s, found, name)
+        )
+        return kept, await self._bytes_of(kept)
+
+    async def _bytes_of(self, kept: attaching.Kept) -> bytes:
         content = await asyncio.to_thread(self._blobs.read, kept.sha256)
         if content is None:
             raise RefusedError("attachment_wrong", sha256=kept.sha256)
-        return kept, content
+        return content
 
     async def form_html(self, person: Person, submission_id: str, site: str = "") -> str:
         """Return the official form, annex 1 or 2, filled in (R4.2).

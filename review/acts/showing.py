@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from sqlmodel import Session, col, select
 
 from review.acts.acting_terms import allowed
+from review.acts.attaching import Kept
 from review.acts.authorising import full_version, rendered
 from review.acts.entitlement import capacity, people_for
 from review.acts.item import Item, calendar_in_force
@@ -27,10 +28,11 @@ from review.records.tables import (
     Version,
 )
 from review.records.ways import unreached
-from review.rendering import WECHAT, Limit, Rendered, limits
+from review.rendering import WECHAT, Limit, Rendered, limits, published_file
 from review.rules.calendar import Calendar
 from review.rules.cases import latest_steps
 from review.rules.errors import NotFoundError
+from review.rules.publications import published_part
 from review.rules.values import Profile, PublicationState, StepState
 from review.texts import sentence
 
@@ -325,6 +327,22 @@ def preview_of(session: Session, item: Item, channel_id: str) -> Rendered:
     unit = session.get_one(Unit, item.row.unit_id)
     version = full_version(session, item.row.id, item.row.version)
     return rendered(item, version, channel, unit.name)
+
+
+def file_of(session: Session, item: Item, name: str) -> Kept:
+    """Return the file that a preview shows or links under this name; only what is published.
+
+    Args:
+        name: As the rendering writes it: the bytes' SHA-256 in hex with the type's ending.
+
+    Raises:
+        NotFoundError: The current version publishes no such file.
+    """
+    version = full_version(session, item.row.id, item.row.version)
+    for one in published_part(version.attachments):
+        if published_file(one) == name:
+            return Kept(one["name"], one["media_type"], one["sha256"])
+    raise NotFoundError
 
 
 def limits_of(session: Session, item: Item) -> dict[str, list[Limit]]:

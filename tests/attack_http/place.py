@@ -24,6 +24,7 @@ from review.packs import builtin_pack, load_pack
 from review.records.access import Access, issue_token, open_session
 from review.records.engine import Ledger
 from review.records.tables import PersonRow
+from review.rendering import published_file
 from review.rules.matters import IncidentKind
 from review.rules.values import Role
 from review.settings import Settings
@@ -58,6 +59,7 @@ class Item(NamedTuple):
     canary: str  # a word that stands in its title, its text and its attachment's name alone
     channel: str
     attachment: str
+    file: str  # its name in previews
 
 
 # name: author, what is particular about it
@@ -148,7 +150,10 @@ class Place:
         course.run("second_review")
         row = course.row()
         assert row.version == 2, canary
-        return Item(course.id, canary, row.channels[0], attachment)
+        [kept] = course.item(lambda item: item.version.attachments)
+        file = published_file(kept)
+        assert file is not None
+        return Item(course.id, canary, row.channels[0], attachment, file)
 
     def _roles(self, session: Session) -> None:
         for role in Role:

@@ -181,6 +181,7 @@ GETS: dict[str, Rule] = {
     "/api/v1/attachments/{attachment_id}": seen(),
     PAGE: seen(),
     f"{PAGE}/preview/{{channel}}": seen(),
+    f"{PAGE}/files/{{name}}": seen(),
     f"{PAGE}/acts/{{act}}": seen(values={"act": "comment"}),
     f"{PAGE}/edit": seen(200, 409),
     f"{PAGE}/course": seen(),

@@ -44,7 +44,7 @@ def told(place: Place, path: str, rule: Rule, side: str) -> tuple[str, dict[str,
         "submission_id": item.id, "attachment_id": item.attachment, "channel": item.channel,
         "person_id": "forest_info", "proposal_id": place.proposal,
         "grant_id": "forest_info-info_officer-forest", "matter_id": place.matter_of(path),
-        **rule.values,
+        "name": item.file, **rule.values,
     }  # fmt: skip
     address = path.replace(":path}", "}").format(**values)
     if rule.query:

@@ -5,7 +5,7 @@ import re
 from datetime import datetime
 from importlib.resources import files
 from typing import Annotated, Any, Literal
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from fastapi import APIRouter, Query, Request
 from markupsafe import Markup
@@ -39,14 +39,16 @@ from starter.web.pages.visitors import (
 router = APIRouter(prefix="/items", include_in_schema=False)
 
 Json = dict[str, Any]
-# What is shown of a text that is still under review may run and load nothing, and only our own
-# pages may frame it.
+# What is shown of a text that is still under review runs nothing and loads only from here, and only
+# our own pages may frame it. It stays of our origin: its pictures are for those who are signed in.
 BOXED = {
     "Content-Security-Policy": (
-        "default-src 'none'; style-src 'self'; img-src 'self'; frame-ancestors 'self'; sandbox"
+        "default-src 'none'; style-src 'self'; img-src 'self'; frame-ancestors 'self'; "
+        "sandbox allow-same-origin allow-downloads"
     ),
     "X-Frame-Options": "SAMEORIGIN",
 }
+PUBLISHED_FILE = re.compile(r"[0-9a-f]{64}\.[0-9a-z]{2,5}")
 ACTS = {  # the acts with a form of their own, and the fields they take from it
     "comment": ("reason",),
     "transfer": ("step", "unit", "to", "reason"),
@@ -113,12 +115,25 @@ async def preview(
     return Response(content, media_type=media_type, headers=BOXED)
 
 
+@router.get("/{submission_id}/files/{name}")
+async def preview_file(
+    visitor: VisitorDep, submission_id: IdDep, name: str, reviews: ReviewsDep
+) -> Response:
+    """Return a picture or file of the current version where its previews look for it (R3.1-1)."""
+    if not PUBLISHED_FILE.fullmatch(name):
+        raise NotFoundError
+    kept, content = await reviews.preview_file(visitor.person, submission_id, name)
+    shown = "inline" if kept.media_type.startswith("image/") else "attachment"
+    headers = {
+        **BOXED,
+        "Content-Disposition": f"{shown}; filename*=UTF-8''{quote(kept.name, safe='')}",
+    }
+    return Response(content, media_type=kept.media_type, headers=headers)
+
+
 @router.get("/{submission_id}/site.css")
 async def site_css(submission_id: IdDep) -> Response:
-    """Return the published site's own style, which a preview asks for beside it.
-
-    A boxed preview belongs to no site and sends no cookie; the style is anybody's to read.
-    """
+    """Return the published site's own style, which a preview asks for beside it."""
     style = files("activities").joinpath("templates", "site", "site.css")
     content = await asyncio.to_thread(style.read_bytes)
     headers = {"Cross-Origin-Resource-Policy": "cross-origin"}

@@ -22,7 +22,8 @@ NO_PAGES = (  # what answers a GET with something else than a page of ours
     "/api/openapi.json",
     "/events",
     "/items.csv",
-    "/items/{submission_id}/preview/{channel}",  # the published site's page, and its style
+    "/items/{submission_id}/preview/{channel}",  # the published site's page, its files and style
+    "/items/{submission_id}/files/{name}",
     "/items/{submission_id}/site.css",
     "/sign-in/oidc",
     "/sign-in/oidc/callback",

@@ -11,8 +11,10 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 
+from tests.acting import Course
 from tests.conftest import missing
-from tests.examples import CHECKLIST
+from tests.examples import CHECKLIST, who
+from tests.uploads.files import a_picture
 
 try:
     from playwright.async_api import Browser, Page, async_playwright
@@ -24,6 +26,10 @@ pytestmark = pytest.mark.browser
 PHONE = {"width": 390, "height": 844}
 WIDTHS = (390, 768, 1440)
 OPINION = "写了很久的意见"
+WIDTH_ONCE_LOADED = """one => new Promise((told, no) => {
+  if (one.complete) return one.naturalWidth ? told(one.naturalWidth) : no("no picture");
+  one.onload = () => told(one.naturalWidth); one.onerror = () => no("no picture");
+})"""
 
 
 class Quiet(uvicorn.Server):
@@ -186,3 +192,29 @@ async def test_nothing_sticks_out_and_targets_are_large(page_of, course, width, 
 
             assert sticks_out <= 0, path
             assert small == [], path
+
+
+async def test_third_proof_sees_the_pictures_where_the_public_will(page_of, app, course):
+    """A-3, R3.1-1: in the boxed preview, in a window of its own, and for nobody else."""
+    with course.ledger.reading() as session:
+        author = who(session, "afforest_info", course.now)
+    taken = await app.state.reviews.attach(
+        author, "会场.png", a_picture("PNG", (40, 30)), key=None, way_in="api"
+    )
+    shown = Course(course.ledger, now=course.now, attachments=[{"id": taken["id"]}])
+    shown.turn()
+    own = f"/items/{shown.id}/preview/site"
+
+    async with page_of("afforest_head") as page:
+        await page.goto(f"/items/{shown.id}")
+        frame = page.frame_locator("iframe").first
+        await page.locator("details.channel summary").first.click()
+        assert await frame.locator("img").evaluate(WIDTH_ONCE_LOADED) == 40
+        await page.goto(own)
+        assert await page.locator("img").evaluate(WIDTH_ONCE_LOADED) == 40
+        source = await page.locator("img").evaluate("one => one.src")
+        assert (await page.request.get(source)).headers["content-type"] == "image/png"
+        other = source.replace(shown.id, course.id)  # whose text shows no such picture
+        assert (await page.request.get(other)).status == 404
+    async with page_of("fire_head") as page:
+        assert (await page.request.get(source)).status == 404
