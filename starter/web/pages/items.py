@@ -347,10 +347,11 @@ async def act_values(
     item = await reviews.submission(visitor.person, submission_id, language, ask_engine=False)
     offer = effects.offered(item, step, unit) or effects.offered(item, None, None)
     others = effects.planned(item, offer)["people"] if offer else []
-    names = {channel["id"]: channel["name"] for channel in await reviews.channels(visitor.person)}
+    channels = await reviews.channels(visitor.person)
     return {
         "item": item,
-        "channel_names": names,
+        "channel_names": {one["id"]: one["name"] for one in channels},
+        "forgets": {one["id"]: sending.forgets(one["platform"]) for one in channels},
         "latest": sending.latest(item),
         "act": act,
         "offer": offer,

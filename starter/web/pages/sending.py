@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
+from review.rendering import PUSH, WEBSITE, WECHAT
 from review.rules.errors import NotAllowedError
 from starter.web.dependencies import AfterQuery, ReviewsDep
 from starter.web.pages.frame import SENDERS, rendered
@@ -60,6 +61,11 @@ def latest(item: Json) -> list[Json]:
     for publication in item["publications"]:
         found[publication["channel"]] = publication
     return list(found.values())
+
+
+def forgets(platform: str) -> str:
+    """Return the text that says what a take-down leaves behind on a platform (A-24)."""
+    return f"take_down.{platform if platform in (WEBSITE, WECHAT, PUSH) else 'other'}"
 
 
 def waives(visitor: Visitor, finding: Json) -> bool:

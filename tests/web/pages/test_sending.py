@@ -40,6 +40,7 @@ async def test_published_channel_says_where_and_can_be_taken_down(browser, cours
 
     assert "https://example.gov.cn/1.html" in page and "已发布" in words_of(page)
     assert 'name="channels" value="site" checked' in form
+    assert "原页面换成撤稿说明" in words_of(form)  # what stays behind, channel by channel
     assert without.status_code == 422 and "理由" in without.text
     assert answer.status_code == 303
     course.publish()
