@@ -17,7 +17,7 @@ from activities.letters import Letters, Told
 from activities.mailbox import Outcome
 from activities.notify import (
     CLAIM,
-    GIVEN_UP,
+    LONGEST,
     REFUSED_RETRY,
     SEEN,
     back_off,
@@ -33,6 +33,7 @@ from review.notice_ways import NamedWay
 from review.records.engine import Ledger
 from review.records.kept import Box, digest_of_secret
 from review.records.letters import REFUSED
+from review.records.retries import due, is_given_up
 from review.records.tables import Notice
 from review.records.ways import NAMED, OWN, MessageTry, NoticeSend, NoticeWay, last_tries
 from review.rules.calendar import Calendar
@@ -118,7 +119,7 @@ def _due(now: datetime) -> SelectOfScalar[NoticeSend]:
     return (
         select(NoticeSend)
         .where(col(NoticeSend.done_at).is_(None))
-        .where(NoticeSend.next_try_at <= now)
+        .where(due(col(NoticeSend.next_try_at), now, LONGEST))
         .order_by(col(NoticeSend.next_try_at), col(NoticeSend.id))
     )
 
@@ -127,15 +128,15 @@ def _claim(
     session: Session, now: datetime, named: Mapping[str, NamedWay], box: Box
 ) -> tuple[list[Message], Calendar | None]:
     """Take messages for ourselves; close what needs none any more."""
-    due = session.exec(_due(now).limit(SEEN).with_for_update(skip_locked=True)).all()
+    found = session.exec(_due(now).limit(SEEN).with_for_update(skip_locked=True)).all()
     notices = session.exec(
-        select(Notice).where(col(Notice.id).in_({one.notice_id for one in due}))
+        select(Notice).where(col(Notice.id).in_({one.notice_id for one in found}))
     ).all()
     told = {one.notice.id: one for one in told_of(session, notices)}
-    addresses = _addresses(session, due, told, named, box)
-    tries = last_tries(session, {one.way for one in due})
+    addresses = _addresses(session, found, told, named, box)
+    tries = last_tries(session, {one.way for one in found})
     by_target: dict[tuple[str, str], list[NoticeSend]] = {}
-    for send in due:
+    for send in found:
         url = addresses.get((send.way, send.person_id))
         if url is None:
             _close(session, send, "way_gone", now)
@@ -143,7 +144,7 @@ def _claim(
             _close(session, send, "account_closed", now)
         elif is_over(told[send.notice_id], send.not_before, now):
             _close(session, send, "over", now)
-        elif told[send.notice_id].notice.at < now - GIVEN_UP:
+        elif is_given_up(told[send.notice_id].notice.at, send.attempts, now):
             _close(session, send, "given_up", now)
         elif _waits(session, send, tries.get(send.way), _target(url), now):
             continue
@@ -153,7 +154,7 @@ def _claim(
     for (way, url), sends in by_target.items():
         messages += _messages(session, way, url, sends, told, now)
     messages = messages[:BATCH]
-    kept = {one.id: one for one in due}
+    kept = {one.id: one for one in found}
     for send in (kept[id_] for one in messages for id_ in one.sends):
         send.attempts += 1
         send.next_try_at = now + CLAIM

@@ -24,6 +24,7 @@ from review.ids import new_id
 from review.notice_ways import NamedWay
 from review.records.engine import Ledger
 from review.records.letters import LetterTry
+from review.records.retries import due, is_given_up
 from review.records.tables import Notice, PersonRow, Step, Submission, Unit
 from review.rules.calendar import Calendar
 from review.rules.errors import NotFoundError
@@ -37,7 +38,7 @@ FIRST_RETRY = timedelta(seconds=5)
 LAST_RETRY = timedelta(minutes=10)
 LAST_REST = timedelta(minutes=1)
 REFUSED_RETRY = timedelta(days=1)  # an address is mended by people
-GIVEN_UP = timedelta(days=7)
+LONGEST = timedelta(days=14)  # no quiet hours, no holidays and no refusal hold a notice as long
 # From then on a notice belongs to what piled up: a mail server was away, or takes nothing.
 PILED_UP = timedelta(minutes=10)
 DIGEST_FROM = 4  # letters for one person that become one
@@ -196,7 +197,7 @@ def _due(now: datetime) -> SelectOfScalar[Notice]:
     return (
         select(Notice)
         .where(col(Notice.mailed_at).is_(None))
-        .where(Notice.next_try_at <= now)
+        .where(due(col(Notice.next_try_at), now, LONGEST))
         .order_by(col(Notice.next_try_at), col(Notice.id))
     )
 
@@ -205,14 +206,14 @@ def _claim(
     session: Session, now: datetime, most: int, needs_address: bool
 ) -> tuple[list[Claimed], Calendar | None]:
     """Take letters for ourselves; close notices that need none any more."""
-    due = session.exec(_due(now).limit(SEEN).with_for_update(skip_locked=True)).all()
+    found = session.exec(_due(now).limit(SEEN).with_for_update(skip_locked=True)).all()
     by_person: dict[str, list[Told]] = {}
-    for told in told_of(session, due):
+    for told in told_of(session, found):
         if needs_address and not told.person.email:
             _close(session, told.notice, "no_address", now)
         elif is_over(told, told.notice.not_before, now):
             _close(session, told.notice, "over", now)
-        elif told.notice.at < now - GIVEN_UP:
+        elif is_given_up(told.notice.at, told.notice.attempts, now):
             _close(session, told.notice, "given_up", now)
         else:
             by_person.setdefault(told.person.id, []).append(told)

@@ -15,6 +15,7 @@ from review.acts.supervising import propose_for_stale_channels
 from review.correlation import NAME
 from review.records.engine import Ledger
 from review.records.matters import MatterOutbox
+from review.records.retries import due
 from review.records.tables import Outbox, Submission
 from review.rules.errors import LedgerUnavailableError, NotFoundError
 from review.rules.matters import MatterKind
@@ -27,6 +28,7 @@ log = structlog.get_logger()
 GRACE = timedelta(seconds=2)
 PAUSE = 0.5  # seconds between two looks at the ledger
 LAST_RETRY = timedelta(minutes=1)
+LONGEST = timedelta(hours=1)  # no nudge waits as long
 BATCH = 200
 CHANNELS_EVERY = timedelta(minutes=15)
 
@@ -122,7 +124,7 @@ def _matters_owed(session: Session, before: datetime) -> dict[str, tuple[str, st
     rows = session.exec(
         select(MatterOutbox.matter_id, MatterOutbox.kind, MatterOutbox.request_id)
         .where(col(MatterOutbox.done_at).is_(None))
-        .where(MatterOutbox.next_try_at <= before)
+        .where(due(col(MatterOutbox.next_try_at), before, LONGEST))
         .order_by(col(MatterOutbox.next_try_at))
         .limit(BATCH)
     ).all()
@@ -169,7 +171,7 @@ def _owed(session: Session, before: datetime) -> list[tuple[str, str, str, str, 
         select(Outbox, Submission.category, Submission.unit_id)
         .join(Submission, col(Submission.id) == col(Outbox.submission_id))
         .where(col(Outbox.done_at).is_(None))
-        .where(Outbox.next_try_at <= before)
+        .where(due(col(Outbox.next_try_at), before, LONGEST))
         .order_by(col(Outbox.next_try_at))
         .limit(BATCH)
     ).all()

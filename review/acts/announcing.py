@@ -16,6 +16,7 @@ from sqlmodel import Session, col, select
 
 from review.ids import new_id
 from review.records.hook_tables import HookEndpoint, HookPost, HookTodo
+from review.records.retries import due
 from review.records.tables import UNANNOUNCED, Audit, PersonRow, Step, StepPerson, Submission
 from review.rules.values import Category, Status, StepState, Verdict
 
@@ -26,6 +27,7 @@ POSTS = 8  # on their way to one endpoint at a time
 LEASE = timedelta(minutes=1)  # longer than a try may take; then another worker may try
 FIRST_RETRY = timedelta(seconds=5)
 LAST_RETRY = timedelta(hours=1)
+LONGEST = timedelta(days=1)  # no message waits as long
 WAITS = datetime(9999, 1, 1, tzinfo=UTC)  # behind an earlier message of its item; not looked at
 TRIES_KEPT = 20
 GRAVE = (Category.EMERGENCY, Category.PUBLIC_OPINION)  # number and category are all that is said
@@ -294,7 +296,7 @@ def _due(now: datetime) -> Any:
     return (
         select(HookPost)
         .where(col(HookPost.done_at).is_(None))
-        .where(HookPost.next_try_at <= now)
+        .where(due(col(HookPost.next_try_at), now, LONGEST, before=WAITS))
         .where(
             ~exists()
             .where(col(before.endpoint_id) == col(HookPost.endpoint_id))
