@@ -30,6 +30,7 @@ from tests.attack.model import (
     UNIT,
     Content,
     Item,
+    Link,
     Model,
     Refused,
     Row,
@@ -198,7 +199,9 @@ class Attack(RuleBasedStateMachine):
             assert product == model, f"{what} after a turn: {product}, the model says {model}"
         for slot, row in rows.items():
             due = steps[slot].due_at
-            near = row.due is not None and abs(due - row.due) < timedelta(seconds=1)
+            # Held before its first turn, a step's time has not begun.
+            unbegun = item.status == "held" and due is None and row.due is None
+            near = unbegun or abs(due - row.due) < timedelta(seconds=1)
             assert near, f"{slot} is due {due}, the model says {row.due}"
         self.published |= item.status == "published"
 
@@ -463,7 +466,10 @@ class Attack(RuleBasedStateMachine):
         may = [p for p in sorted(PEOPLE) if self._may_edit(p, item) and self.model.sees(p, item)]
         if may:
             TALLY.rules["edit_in_time"] += 1
+            link = self.write_letter(who, 72, running=True, about=row)
             self._edit(item, self.pick(who, may), way, change, "")
+            if link is not None:
+                self.press(link, "approve", True)
 
     def _may_edit(self, person: str, item: Item) -> bool:
         if person in self.model.disabled:
@@ -512,6 +518,112 @@ class Attack(RuleBasedStateMachine):
         answer = self.send(way, person, "version", item.id, body, expected)
         self.refused(answer, way)
         self.after(item, answer, "answered" if answering else "edited")
+
+    # --- links in letters -------------------------------------------------------------------------
+
+    def write_letter(
+        self,
+        number: int,
+        hours: float,
+        *,
+        running: bool = False,
+        to: str = "",
+        about: Row | None = None,
+    ) -> Link | None:
+        """Put a link into the letter of somebody who is asked; None when nobody is."""
+        asked = [
+            one for one in self.world.asked_by_letter()
+            if to in ("", one[1])
+            and (not running or self.model.items[one[2]].status in RUNNING)
+            and (about is None or about in self.model.items[one[2]].open())
+            and (about is None or (about.key, about.unit) == one[3:])
+        ]  # fmt: skip
+        if not asked:
+            return None
+        notice, person, submission, key, unit = self.pick(number, asked)
+        item = self.model.items[submission]
+        [step] = [r for r in item.open() if (r.key, r.unit) == (key, unit)]
+        self.tick()
+        token = self.world.letter(notice, timedelta(hours=hours))
+        if token is None:  # told of the step, or asked no more
+            return None
+        until = self.world.now + timedelta(hours=hours)
+        link = Link(token, person, item, step, item.content, until)
+        self.model.links.append(link)
+        return link
+
+    @precondition(lambda self: len(self.model.links) < 12)
+    @rule(number=st.integers(0, 99), hours=st.sampled_from((72, 72, 0.2)))
+    def letter(self, number: int, hours: float) -> None:
+        """Somebody who is asked gets a letter."""
+        if self.write_letter(number, hours) is not None:
+            TALLY.rules["letter"] += 1
+
+    @precondition(lambda self: self.model.links)
+    @rule(
+        number=st.integers(0, 99), strong=st.sampled_from((True, True, False)),
+        verdict=st.sampled_from(("approve", "approve", "return", "reject")),
+        ticked=st.sampled_from((True, True, False)),
+    )  # fmt: skip
+    def press_link(self, number: int, strong: bool, verdict: str, ticked: bool) -> None:
+        """A letter is opened at any later time, by whom it was sent to."""
+        TALLY.rules["press_link"] += 1
+        self.press(self.pick(number, self.model.links[-3:]), verdict, strong, ticked)
+
+    @rule(
+        number=st.integers(0, 99),
+        off=st.sampled_from((None, -1, None, 0, None, 1, None, -1)),
+        again=st.booleans(),
+    )
+    def link_in_time(self, number: int, off: int | None, again: bool) -> None:
+        """A step is decided by a letter: at once, or around the moment at which the link ends."""
+        link = self.write_letter(number, 1, running=True)
+        if link is None:
+            return
+        TALLY.rules["link_in_time"] += 1
+        if off is not None:
+            self.move(link.until + timedelta(seconds=off))
+        self.press(link, "approve", True)
+        if again and link.used:
+            self.press(link, "approve", True)
+            self.press(link, "approve", True, opinion="。")
+
+    def press(
+        self, link: Link, verdict: str, strong: bool, ticked: bool = True, opinion: str = ""
+    ) -> None:
+        item, row = link.item, link.row
+        body: dict[str, Any] = {
+            "verdict": verdict, "checklist": CHECKLIST if ticked else {},
+            "opinion": opinion or ("" if verdict == "approve" else f"{CANARY}请核"),
+            "findings_seen": seen_findings(self.world, item.id),
+        }  # fmt: skip
+        if verdict == "return":
+            body |= {"reason_code": "facts", "return_to": ""}
+        asked = {
+            "step": row.key, "unit": row.unit or None, "verdict": verdict, "content": link.content,
+            "opinion": body["opinion"], "reason_code": body.get("reason_code", ""),
+            "return_to": "", "ticked": ticked, "stale_round": False,
+            "print": json.dumps(body, sort_keys=True),
+        }  # fmt: skip
+        known = bool(link.used)
+        expected = self.expect(lambda: self.model.press(link, asked, strong))
+        answer, opened = self.world.press(link.token, body, strong)
+        TALLY.codes[f"link:{answer.code}"] += 1
+        assert answer.code == expected, (
+            f"{answer.code}, the model says {expected}: {verdict} by a link of {link.person} "
+            f"{answer.body}"
+        )
+        if opened and answer.code not in ("ok", "malformed"):
+            self.entries["refused"] += 1
+        if answer.code != "ok":
+            return
+        if known:
+            self.turns()
+            return
+        self.acknowledged[answer.body["decision_id"]] = (
+            item.id, link.person, verdict, item.digests[link.content]
+        )  # fmt: skip
+        self.after(item, answer, "decided")
 
     # --- other acts -----------------------------------------------------------------------------
 
@@ -739,6 +851,7 @@ class Attack(RuleBasedStateMachine):
         if person in self.model.disabled:
             return
         TALLY.rules["disable"] += 1
+        link = self.write_letter(0, 72, running=True, to=person)
         self.tick()
         self.world.disable(person)
         self.model.disable(person)
@@ -746,6 +859,8 @@ class Attack(RuleBasedStateMachine):
         self._twisted(item, person, SECOND, None, "approve", way, "")
         if back:
             self.enable(person)
+        if link is not None:
+            self.press(link, "approve", True)
 
     @precondition(lambda self: self.model.disabled)
     @rule(number=st.integers(0, 9))

@@ -139,6 +139,7 @@ MAY_CLASSIFY = FINALS | {
 }  # fmt: skip
 MAY_LOWER = FINALS | {"publicity_leader"}
 ADMINISTRATORS = {"sysadmin", "security_admin", "auditor"}
+LEADERS = {"bureau_chief", "supervising_leader", "publicity_leader"}
 RUNNING = {"in_review", "authorised", "publishing"}
 OUT = {"published", "partly_published", "publishing"}
 OVER = {"rejected", "withdrawn", "published", "partly_published", "retracted"}
@@ -393,6 +394,20 @@ class Item:
         return bool(first) and not any(self.reaches(one) for one in first)
 
 
+@dataclass(eq=False)
+class Link:
+    """A link in somebody's letter: one step in one round on one text, once."""
+
+    token: str
+    person: str
+    item: Item
+    row: Row
+    content: Content
+    until: datetime
+    ended: bool = False  # the account was closed since
+    used: str = ""  # what was pressed
+
+
 class Refused(Exception):
     """The code that the contract gives."""
 
@@ -423,6 +438,7 @@ class Model:
         self.trusts: list[Trust] = []
         self.items: dict[str, Item] = {}
         self.keys: dict[str, tuple[str, str]] = {}  # decision key: person and request
+        self.links: list[Link] = []
 
     # --- the roster -----------------------------------------------------------------------------
 
@@ -457,6 +473,8 @@ class Model:
 
     def disable(self, person: str) -> None:
         self.disabled.add(person)
+        for link in self.links:
+            link.ended = link.ended or link.person == person
         self.roster_changed(person)
 
     def enable(self, person: str) -> None:
@@ -651,6 +669,42 @@ class Model:
             self._revoke_leave(item)
         else:
             self._restart(item, back)
+
+    def press(self, link: Link, asked: dict[str, Any], second_factor: bool) -> None:
+        """Judge a decision by the link in a letter.
+
+        Args:
+            asked: As for `decide`; step, unit and content are the link's.
+        """
+        if link.used:
+            if link.ended or link.used != asked["print"]:
+                raise Refused("link_dead")
+            return
+        self.follow(link)
+        if self.asks_factor(link.person, link.item) and not second_factor:
+            raise Refused("second_factor_needed")
+        self.decide(link.person, link.item.id, asked, f"link {link.token}")
+        link.used = asked["print"]
+
+    def follow(self, link: Link) -> None:
+        """Refuse a link that leads nowhere any more."""
+        item, row = link.item, link.row
+        alive = (
+            not link.ended
+            and self.now < link.until
+            and self.standing(link.person, item, row) is not None
+            and self.sees(link.person, item)
+            and item.status in RUNNING | {"partly_published"}
+            and row.state == "open"
+            and link.content == item.content
+        )
+        if not alive:
+            raise Refused("link_dead")
+
+    def asks_factor(self, person: str, item: Item) -> bool:
+        """Leaders, and whoever decides on C and D; nobody here has an account of yesterday."""
+        roles = {role for role, _ in self.roles(person)}
+        return bool(roles & LEADERS) or item.profile in ("emergency", "public_opinion")
 
     def _meant(self, item: Item, person: str, asked: dict[str, Any]) -> Row:
         key, unit = asked["step"], asked.get("unit")

@@ -191,6 +191,33 @@ MUTANTS = (
         "raise NotYourStepError(step=final.key, role=final.role)",
         "from review.acts.entitlement import Capacity as C; able = C(final.role, '')",
     ),
+    Mutant(
+        "a link in a letter survives the account", "review/records/sessions.py",
+        "    end_links(session, person_id, now)", "    pass",
+    ),
+    Mutant(
+        "a link decides for whom the step is no more", "review/acts/linking.py",
+        "if step is None or capacity(session, person, item, step, now) is None:",
+        "if step is None:",
+    ),
+    Mutant(
+        "a link never ends", "review/acts/linking.py",
+        "if link.expires_at <= now:", "if link.expires_at <= link.made_at:",
+    ),
+    Mutant(
+        "a link decides twice", "review/records/links.py",
+        'return f"link-{link_id}"', "return new_id()",
+    ),
+    Mutant(
+        "a link decides whatever the text is by now", "review/acts/linking.py",
+        "    step = session.get(Step, link.step_id)\n    if step is None or",
+        "    step, link.digest = session.get(Step, link.step_id), item.row.digest\n"
+        "    if step is None or",
+    ),
+    Mutant(
+        "a link asks nobody for the second factor", "review/acts/linking.py",
+        "if asks and not second_factor_given:", "if False:",
+    ),
 )  # fmt: skip
 
 NO_BUG = Mutant("nothing: the source as it is", "-", "", "")

@@ -1,23 +1,16 @@
 """The ways in. Each takes the same acts; a later one joins by one line in `SURFACES`."""
 
 import json
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from pydantic import ValidationError
 
 from review.ids import new_id
 from review.requests import ActRequest, DecisionRequest, Draft, NewVersion
 from review.rules.errors import RuleError
-from tests.attack.world import HOOK_KEY, World
+from tests.attack.world import HOOK_KEY, Answer, World
 
 Body = dict[str, Any]
-
-
-class Answer(NamedTuple):
-    """`ok`, or the code of the refusal, and what was said beside it."""
-
-    code: str
-    body: Body
 
 
 class Surface(Protocol):

@@ -13,9 +13,10 @@ from tests.attack.run import attack
 RULES = {
     "after_a_failure", "classify", "decide_anything", "decide_open", "decide_twice", "delegate",
     "disable", "edit", "edit_in_time", "engine_away", "full_disk", "go_on", "go_through",
-    "go_to_a_deadline", "heal", "hold", "look", "operator_reset", "outlive_a_trust",
-    "publish_by_hand", "publish_late", "publish_what_is_due", "reassign", "renew", "replay",
-    "revoke", "stop_finding", "submit", "tamper", "transfer", "wait", "withdraw", "without_csrf",
+    "go_to_a_deadline", "heal", "hold", "letter", "link_in_time", "look", "operator_reset",
+    "outlive_a_trust", "press_link", "publish_by_hand", "publish_late", "publish_what_is_due",
+    "reassign", "renew", "replay", "revoke", "stop_finding", "submit", "tamper", "transfer", "wait",
+    "withdraw", "without_csrf",
 }  # fmt: skip
 
 

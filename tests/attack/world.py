@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 from sqlmodel import Session
@@ -20,11 +20,13 @@ from temporalio.testing import ActivityEnvironment
 from activities.publish import Publisher
 from review.acts import turning
 from review.acts.entitlement import refresh_open_steps
+from review.acts.linking import DeadLinkError, make_links
 from review.records import access, bureau
 from review.records.engine import Ledger, upgrade
 from review.records.people import Person
 from review.records.tables import Channel
 from review.rendering import Rendered
+from review.rules.errors import NotFoundError, RuleError
 from review.rules.positions import Position
 from review.rules.publications import Claim, PublicationRef, Receipt
 from review.rules.values import PublicationState, Role
@@ -36,6 +38,13 @@ from tests.examples import CHANNELS, MONDAY, PEOPLE, office
 
 PLACES = CHANNELS | {"wechat": "center"}  # a second channel of the center's own
 HOOK_KEY = Key("oa", b"k" * 32)
+
+
+class Answer(NamedTuple):
+    """`ok`, or the code of the refusal, and what was said beside it."""
+
+    code: str
+    body: dict[str, Any]
 
 
 class Crash(BaseException):
@@ -246,6 +255,37 @@ class World:
     def enable(self, person: str) -> None:
         self._roster(person, lambda s: access.enable(s, person, self.now))
         self.closed.discard(person)
+
+    # --- letters --------------------------------------------------------------------------------
+
+    def asked_by_letter(self) -> list[tuple[str, ...]]:
+        """Return the notices about open steps: id, person, item, step, unit."""
+        rows = self.sql(
+            "SELECT n.id, n.person_id, n.submission_id, s.key, s.unit_id FROM notice n"
+            " JOIN step s ON s.id = n.step_id WHERE s.state = 'open' ORDER BY n.id"
+        )
+        return [tuple(map(str, row)) for row in rows]
+
+    def letter(self, notice: str, lasts: timedelta) -> str | None:
+        """Write the letter of a notice; returns its link's token, if it asks for a decision."""
+        return self.ledger.write(make_links, [notice], lasts, self.now).get(notice)
+
+    def press(self, token: str, body: dict[str, Any], strong: bool) -> tuple[Answer, bool]:
+        """Decide by a link as its page does; also returns whether it still led somewhere."""
+        try:
+            try:
+                link = self.run(self.reviews.link(token))
+            except DeadLinkError as dead:
+                link = self.run(self.reviews.link_used(token))
+                if link is None:
+                    return Answer(dead.code, dead.params), False
+            deed = self.reviews.decide_by_link(token, link, body, second_factor_given=strong)
+        except NotFoundError as unknown:
+            return Answer(unknown.code, unknown.params), False
+        try:
+            return Answer("ok", self.run(deed)), True
+        except RuleError as refusal:
+            return Answer(refusal.code, refusal.params), True
 
     # --- the worker -----------------------------------------------------------------------------
 
