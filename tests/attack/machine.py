@@ -583,6 +583,8 @@ class Attack(RuleBasedStateMachine):
         TALLY.rules["link_in_time"] += 1
         if off is not None:
             self.move(link.until + timedelta(seconds=off))
+        if self.model.asks_factor(link.person, link.item):
+            self.press(link, "approve", False)
         self.press(link, "approve", True)
         if again and link.used:
             self.press(link, "approve", True)
