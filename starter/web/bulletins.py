@@ -103,7 +103,15 @@ async def publish(
     key: KeyDep,
 ) -> Answer:
     """Submit an issued bulletin: it is public once it has passed the reviews of any item."""
-    found = await one(reviews, caller.person, period)
+    answer = await submitted(reviews, caller.person, period, asked, key, caller.way_in)
+    return Answer(answer, 201)
+
+
+async def submitted(
+    reviews: Reviews, person: Person, period: str, asked: BulletinItem, key: str | None, way_in: str
+) -> Json:
+    """Submit an issued bulletin's text as a person's ordinary item."""
+    found = await one(reviews, person, period)
     draft = Draft(
         title=bulletins.title_of(period),
         body=found["text"],
@@ -115,13 +123,12 @@ async def publish(
         proofread=True,
     )
 
-    def submit(session: Session, person: Person, now: datetime) -> Json:
-        return bulletins.publish(session, person, period, draft, now, way_in=caller.way_in)
+    def submit(session: Session, who: Person, now: datetime) -> Json:
+        return bulletins.publish(session, who, period, draft, now, way_in=way_in)
 
-    answer = await reviews.submit_by(
-        caller.person, "bulletin_submission", draft, submit, key=key, way_in=caller.way_in
+    return await reviews.submit_by(
+        person, "bulletin_submission", draft, submit, key=key, way_in=way_in
     )
-    return Answer(answer, 201)
 
 
 async def one(reviews: Reviews, person: Person, period: str) -> Json:

@@ -250,6 +250,7 @@ GETS: dict[str, Rule] = {
     "/topics/{matter_id}": some(EVERY, sees=CONTENT),
     "/rules": some(EVERY),
     "/rules/changes": some(EVERY),
+    "/rules/rehearsal": some(PROPOSES | CONFIRMS),
     "/second-factor": some(EVERY),
     # --- anybody
     "/": anyone(),
@@ -290,6 +291,9 @@ DONE: dict[tuple[str, str], Rule] = {
     ("POST", "/api/v1/bulletins/{period}/submission"): some(
         EVERY, 404, values=PERIOD,
         more={"json": {"channels": ["site"], "secrecy_pledge": True, "proofread": True}},
+    ),
+    ("POST", "/bulletins/{period}/submission"): some(
+        EVERY, 404, values=PERIOD, more=form(channels="site", secrecy_pledge="yes", proofread="yes")
     ),
     ("POST", "/bulletins/{period}"): some(
         EVERY, 404, values=PERIOD, more=form(act="sign", digest=STALE)
@@ -442,6 +446,10 @@ DONE: dict[tuple[str, str], Rule] = {
     ("POST", "/admin/lists/{kind}"): some(
         frozenset({R.CENTER_CHIEF, R.CENTER_EDITOR}), 303, values={"kind": "words"},
         more=form(list=WORDS),
+    ),
+    ("POST", "/rules/rehearsal"): some(PROPOSES | CONFIRMS, more=form(pack=PACK)),
+    ("POST", "/api/v1/policy/rehearsals"): some(
+        PROPOSES | CONFIRMS, more={"json": {"pack": PACK, "days": 30}}
     ),
     ("POST", "/rules/changes"): some(PROPOSES, 303, more=form(pack=PACK)),
     ("POST", "/rules/changes/{proposal_id}/{deed}"): some(

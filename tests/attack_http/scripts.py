@@ -227,6 +227,7 @@ FORMS: dict[str, tuple[str, str, tuple[str, ...], dict[str, str]]] = {
     ),
     "delegate again": (HEAD, "/delegations", ("to", "until", "category"), {}),
     "rules again": ("one_sysadmin", "/rules/changes", ("pack",), {}),
+    "rehearsal again": ("one_sysadmin", "/rules/rehearsal", ("pack", "proposal", "days"), {}),
     "words again": ("one_center_editor", "/admin/lists/words", ("list",), {}),
     "view again": ("one_supervisor", "/board/views", ("name", "query"), {}),
     "grant again": (

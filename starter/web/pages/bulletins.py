@@ -13,13 +13,14 @@ from review.ids import new_id
 from review.records.people import Person
 from review.rules.errors import RuleError
 from starter.reviews import Reviews
-from starter.web.bulletins import BulletinAct, PeriodPath, acted, one
+from starter.web.bulletins import BulletinAct, BulletinItem, PeriodPath, acted, one, submitted
 from starter.web.dependencies import ID, ReviewsDep
 from starter.web.pages.frame import go, rendered
 from starter.web.pages.items import as_refusal
 from starter.web.pages.refusals import told
 from starter.web.pages.visitors import (
     WAY_IN,
+    Sent,
     SentDep,
     Visitor,
     VisitorDep,
@@ -70,6 +71,29 @@ async def do(
     return go(request, f"/bulletins/{period}")
 
 
+@router.post("/{period}/submission")
+async def submit(
+    request: Request, visitor: VisitorDep, sent: SentDep, period: PeriodPath, reviews: ReviewsDep
+) -> Response:
+    """Submit an issued bulletin, which its reviews then decide on like on any item (R5.2-4)."""
+    key = sent.one("key")
+    fields = {
+        "channels": sent.all("channels"),
+        **{name: True for name in ("secrecy_pledge", "proofread") if sent.one(name)},
+    }
+    try:
+        asked = BulletinItem.model_validate(fields)
+        key = key if ID.fullmatch(key) else new_id()
+        answer = await submitted(reviews, visitor.person, period, asked, key, WAY_IN)
+    except (RuleError, ValidationError) as caught:
+        error = as_refusal(caught)
+        if error.status == 404:
+            raise error from None
+        refusal = told(error, language_of_page(request))
+        return await _page(request, visitor, reviews, period, refusal, error.status, sent)
+    return go(request, f"/items/{answer['id']}")
+
+
 async def _page(
     request: Request,
     visitor: Visitor,
@@ -77,9 +101,13 @@ async def _page(
     period: str,
     refusal: Json | None = None,
     status: int = 200,
+    sent: Sent | None = None,
 ) -> Response:
     found = await one(reviews, visitor.person, period)
+    submits = "publish" in found["allowed"]
+    channels = await reviews.channels(visitor.person) if submits else []
     return rendered(
         request, "bulletin.html", visitor, status=status, found=found, key=new_id(),
         title=acts.title_of(period), columns=acts.COLUMNS, refusal=refusal,
+        channels=[one for one in channels if one["state"] == "active"], typed=sent or Sent({}),
     )  # fmt: skip

@@ -4,10 +4,11 @@ from datetime import datetime
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from markupsafe import Markup
+from pydantic import ValidationError
 from sqlmodel import Session
 from starlette.responses import Response
 
@@ -18,13 +19,13 @@ from review.ids import new_id
 from review.packs import digest_of, load_pack
 from review.records.people import Person, names
 from review.rendering import body_html
-from review.rules.errors import NotFoundError, RuleError
+from review.rules.errors import NotAllowedError, NotFoundError, RuleError
 from review.rules.policy import Policy
 from review.rules.values import Profile
 from starter.reviews import Reviews
 from starter.web.dependencies import ID, ReviewsDep
 from starter.web.pages.frame import go, rendered
-from starter.web.pages.pasted import read_pasted
+from starter.web.pages.items import as_refusal
 from starter.web.pages.refusals import told
 from starter.web.pages.tabs import tabs_of
 from starter.web.pages.visitors import (
@@ -35,11 +36,15 @@ from starter.web.pages.visitors import (
     VisitorDep,
     language_of_page,
 )
+from starter.web.pasted import read_pasted
 from starter.web.people import Named
+from starter.web.rehearsals import LONGEST, QUARTER, Rehearsal, rehearsed
+from starter.web.rehearsals import WHO as REHEARSE
 
 router = APIRouter(prefix="/rules", include_in_schema=False)
 
 Json = dict[str, Any]
+ProposalQuery = Annotated[str | None, Query(max_length=40)]
 CLAUSES = {  # by which clause a route is what it is; for packs of this regulation alone
     Profile.WORK_NEWS: ("R4.1-8", "R4.2-1"),
     Profile.REPOST_FAST: ("R3.2-4", "R4.1-8", "R4.2-1"),
@@ -201,6 +206,57 @@ async def decide(
             raise
         return await _page(request, visitor, reviews, sent, error)
     return go(request, "/rules/changes")
+
+
+# --- tried before anybody adopts it ---------------------------------------------------------------
+
+
+@router.api_route("/rehearsal", methods=["GET", "HEAD"])
+async def rehearsal(
+    request: Request, visitor: VisitorDep, reviews: ReviewsDep, proposal: ProposalQuery = None
+) -> Response:
+    """Ask which pack is to be tried on which items."""
+    return await _rehearsal(request, visitor, reviews, Sent({"proposal": [proposal or ""]}))
+
+
+@router.post("/rehearsal")
+async def rehearse(
+    request: Request, visitor: VisitorDep, sent: SentDep, reviews: ReviewsDep
+) -> Response:
+    """Show what a pack would have done with the items of the past; nothing is changed."""
+    fields = {name: sent.one(name) for name in ("pack", "proposal", "days") if sent.one(name)}
+    try:
+        asked = Rehearsal.model_validate(fields)
+        found = await rehearsed(reviews, visitor.person, asked, language_of_page(request))
+    except (RuleError, ValidationError) as caught:
+        error = as_refusal(caught)
+        if error.status in (401, 403, 503):
+            raise error from None
+        return await _rehearsal(request, visitor, reviews, sent, error=error)
+    return await _rehearsal(request, visitor, reviews, sent, found=found)
+
+
+async def _rehearsal(
+    request: Request,
+    visitor: Visitor,
+    reviews: Reviews,
+    sent: Sent,
+    *,
+    found: Json | None = None,
+    error: RuleError | None = None,
+) -> Response:
+    if not visitor.has(*REHEARSE):
+        raise NotAllowedError
+
+    def read(session: Session, _person: Person, _now: datetime) -> list[Json]:
+        return adopting.proposals(session)
+
+    return rendered(
+        request, "rehearsal.html", visitor, status=error.status if error else 200,
+        tabs=tabs_of(visitor), typed=sent, found=found, quarter=QUARTER, longest=LONGEST,
+        proposals=await reviews.administration(visitor.person, read),
+        refusal=told(error, language_of_page(request)) if error else None,
+    )  # fmt: skip
 
 
 async def _page(

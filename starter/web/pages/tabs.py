@@ -6,6 +6,7 @@ from review.rules.values import Role
 from starter.web.pages.frame import Place
 from starter.web.pages.visitors import Visitor
 from starter.web.pages.words import N_
+from starter.web.rehearsals import WHO as REHEARSE
 
 ROSTER = (Role.SECURITY_ADMIN, Role.SYSADMIN, Role.AUDITOR)
 TABS = (
@@ -14,6 +15,7 @@ TABS = (
     Place("/delegations", N_("委托")),
     Place("/rules", N_("规则")),
     Place("/rules/changes", N_("规则变更")),
+    Place("/rules/rehearsal", N_("规则演练"), tuple(sorted(REHEARSE))),
     Place("/admin/lists", N_("词表与日历")),
     Place("/admin/audit", N_("审计"), tuple(sorted(READERS))),
     Place("/admin/retention", N_("保留期限"), tuple(sorted(KEEPERS))),

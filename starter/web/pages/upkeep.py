@@ -23,7 +23,6 @@ from starter.reviews import Reviews
 from starter.web.bodies import malformed
 from starter.web.dependencies import ID, ReviewsDep, moment_of
 from starter.web.pages.frame import go, rendered
-from starter.web.pages.pasted import read_pasted
 from starter.web.pages.refusals import told
 from starter.web.pages.tabs import tabs_of
 from starter.web.pages.visitors import (
@@ -34,6 +33,7 @@ from starter.web.pages.visitors import (
     VisitorDep,
     language_of_page,
 )
+from starter.web.pasted import read_pasted
 from starter.web.people import Named
 from starter.web.retention import RetentionRun, kept
 

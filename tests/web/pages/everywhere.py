@@ -175,7 +175,9 @@ def tour(course: Course) -> tuple[Seen, ...]:
         "bureau_chief": ("/", "/board"),
         "supervisor_a": ("/board", "/items", "/items?show=overdue", STATISTICS),
         "reviewer_b": ("/", "/rules"),
-        "security": ("/admin", "/admin/people", "/admin/hooks", "/rules/changes"),
+        "security": (
+            "/admin", "/admin/people", "/admin/hooks", "/rules/changes", "/rules/rehearsal",
+        ),
         "auditor_a": ("/admin", "/admin/audit"),
         "admin": ("/notices", "/admin", "/admin/lists", "/admin/health", "/admin/retention"),
         "duty": ("/", "/duty", "/notices"),
