@@ -124,6 +124,7 @@ COMMANDS = [
     *("sources/import", "audit/verify", "audit/export", "audit/checkpoint", "db/upgrade"),
     *("form", "export/ledger", "export/item", "policy/rehearse", "backup", "restore"),
     "db/prepare",
+    "quality",
     *("order/list", "order/open", "order/show", "order/act", "incident/list", "incident/show"),
     *("incident/register", "incident/act", "violation/list", "violation/open", "violation/show"),
     *("topic/list", "topic/open", "topic/show", "topic/act", "related", "violation/act"),

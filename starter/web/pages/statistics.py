@@ -10,6 +10,7 @@ from starlette.datastructures import QueryParams
 from starlette.responses import Response
 
 from review.acts import statistics as acts
+from review.acts.quality import READERS as QUALITY
 from review.records.people import Person
 from review.texts import text
 from starter.web.bodies import malformed
@@ -92,7 +93,7 @@ async def page(request: Request, visitor: VisitorDep, reviews: ReviewsDep) -> Re
         request, "statistics.html", visitor, asked=asked, found=found, measures=SHOWN,
         dimensions=dimensions, groupings=GROUPINGS, link=link,
         named=lambda name, value: group_name(name, value, found, language),
-        chart=urlencode(asked), most_bars=MOST_BARS,
+        chart=urlencode(asked), most_bars=MOST_BARS, sees_quality=visitor.has(*QUALITY),
     )  # fmt: skip
 
 

@@ -29,8 +29,10 @@ NO_PAGES = (  # what answers a GET with something else than a page of ours
     "/sign-in/oidc/callback",
     "/static/{path:path}",
     "/statistics/chart.svg",
+    "/quality/chart.svg",
 )
 STATISTICS = "/statistics?from=2026-11-01&to=2026-11-30&by=unit,kind"
+QUALITY = "/quality?from=2026-11-01&to=2026-11-30&seed=7"
 LINK_LASTS = timedelta(hours=72)
 TITLE = "全省秋季林草种苗质量抽检工作启动"
 CHANGED = "11月18日，全省秋冬季造林绿化现场推进会召开，会场气氛热烈。3个市作了交流发言。"
@@ -173,7 +175,7 @@ def tour(course: Course) -> tuple[Seen, ...]:
         ),
         "leader_eco": ("/",),
         "bureau_chief": ("/", "/board"),
-        "supervisor_a": ("/board", "/items", "/items?show=overdue", STATISTICS),
+        "supervisor_a": ("/board", "/items", "/items?show=overdue", STATISTICS, QUALITY),
         "reviewer_b": ("/", "/rules"),
         "security": (
             "/admin", "/admin/people", "/admin/hooks", "/rules/changes", "/rules/rehearsal",

@@ -266,3 +266,21 @@ async def test_what_waits_for_a_person_stands_in_the_inbox(browser, quick_ledger
     }  # fmt: skip
     office.on_case(lead, "afforest_head", "state", text="说明")
     assert (await waits())["leader_eco"] == {case}
+
+
+async def test_review_quality_is_a_trend_with_its_definition_and_a_sample(browser, course):
+    course.publish(course.run())
+    supervisor = browser("supervisor_a")
+    asked = "from=2026-11-01&to=2026-12-31"
+
+    page = await supervisor.see(f"/quality?{asked}&seed=7")
+    chart = await supervisor.client.get(f"/quality/chart.svg?{asked}")
+    statistics = await supervisor.see(f"/statistics?{asked}&by=unit")
+
+    words = words_of(page)
+    assert "短于按每秒 10 字读完标题和正文所需的时间" in words and "2026-11" in words
+    assert f"{course.row().number} 全省秋冬季造林绿化现场推进会召开" in words
+    assert chart.headers["content-type"] == "image/svg+xml" and "自审" in chart.text
+    assert "/quality?from=2026-11-01" in statistics
+    assert "/quality?" not in await browser("chief").see(f"/statistics?{asked}&by=unit")
+    assert (await browser("chief").client.get("/quality")).status_code == 403
